@@ -1,0 +1,23 @@
+"""The bytes of an .odp file. `docs/format.md` is the specification."""
+
+from .container import MAX_PIXELS, OdpFile, build, parse, truncate
+from .header import MAGIC, MAX_SIDE, MAX_TOKENS, VERSION, Header
+from .parts import Part
+from .payload import CODEBOOK_SIZE, pack_tokens, unpack_tokens
+
+__all__ = [
+    "CODEBOOK_SIZE",
+    "MAGIC",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "MAX_TOKENS",
+    "VERSION",
+    "Header",
+    "OdpFile",
+    "Part",
+    "build",
+    "pack_tokens",
+    "parse",
+    "truncate",
+    "unpack_tokens",
+]

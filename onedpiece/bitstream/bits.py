@@ -1,0 +1,85 @@
+"""Writing and reading single bits, most significant bit first."""
+
+from __future__ import annotations
+
+from ..errors import DamagedFile
+
+MAX_PREFIX = 15
+"""Zero bits that may begin an Exp-Golomb code; more can only be damage."""
+
+
+class OutOfBits(EOFError):
+    """The data ended in the middle of a field; the caller knows of which, and says so."""
+
+
+class BitWriter:
+    """Collects bits for short strings such as a header."""
+
+    def __init__(self) -> None:
+        self._value = 0
+        self._length = 0
+
+    def write(self, value: int, width: int) -> None:
+        """Append an unsigned number as `width` bits. Raises ValueError if it does not fit."""
+        if not 0 <= value < 1 << width:
+            raise ValueError(f"{value} does not fit into {width} bits")
+        self._value = self._value << width | value
+        self._length += width
+
+    def write_exp_golomb(self, value: int, order: int) -> None:
+        """Append a number of 0 or more as an Exp-Golomb code of the given order.
+
+        The code is value + 2**order in binary, after as many zeros as that has digits beyond the
+        first order + 1. Raises ValueError if the code would need more than MAX_PREFIX zeros.
+        """
+        digits = (value + (1 << order)).bit_length()
+        prefix = digits - order - 1
+        if value < 0 or prefix > MAX_PREFIX:
+            raise ValueError(f"{value} has no Exp-Golomb code of order {order} here")
+        self.write(0, prefix)
+        self.write(value + (1 << order), digits)
+
+    def getvalue(self) -> bytes:
+        """All bits so far, with zeros up to the byte boundary."""
+        padding = -self._length % 8
+        return (self._value << padding).to_bytes((self._length + padding) // 8, "big")
+
+
+class BitReader:
+    """Takes bits from `data`, beginning at byte `start`. Copies nothing but what it reads."""
+
+    def __init__(self, data: bytes, start: int = 0) -> None:
+        self._data = data
+        self._position = 8 * start
+
+    @property
+    def position(self) -> int:
+        """Bits from the beginning of the data to the next bit."""
+        return self._position
+
+    def read(self, width: int) -> int:
+        """The next `width` bits as an unsigned number. Raises OutOfBits if fewer are left."""
+        end = self._position + width
+        if end > 8 * len(self._data):
+            raise OutOfBits(f"{width} bits wanted at bit {self._position}")
+        whole_bytes = int.from_bytes(self._data[self._position // 8 : (end + 7) // 8], "big")
+        self._position = end
+        return whole_bytes >> (-end % 8) & ((1 << width) - 1)
+
+    def read_exp_golomb(self, order: int) -> int:
+        """The next Exp-Golomb code of the given order, as a number of 0 or more.
+
+        Raises OutOfBits if the data ends in it, DamagedFile if it begins with more than MAX_PREFIX
+        zeros.
+        """
+        prefix = 0
+        while self.read(1) == 0:
+            prefix += 1
+            if prefix > MAX_PREFIX:
+                raise DamagedFile("the header holds a number that is too long")
+        rest = order + prefix
+        return (1 << rest) + self.read(rest) - (1 << order)
+
+    def align(self) -> None:
+        """Skip to the next byte boundary."""
+        self._position += -self._position % 8

@@ -1,0 +1,210 @@
+"""The first bytes of a file: what the picture is, and which model wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
+from ..grid import TILE, Grid
+from .bits import BitReader, BitWriter, OutOfBits
+
+MAGIC = b"\x9dP"
+"""0x1D for 1-D with the high bit set, so that a 7-bit transfer shows, then P for Piece."""
+
+VERSION = 1
+MAX_SIDE = 32768
+"""Largest width and height in pixels."""
+MAX_TOKENS = 256
+"""Largest number of tokens per tile."""
+FINGERPRINT_BYTES = 3
+OVERLAP_UNIT = 8
+"""The overlap of tiles is stored in units of this many pixels."""
+MAX_OVERLAP = 15 * OVERLAP_UNIT
+
+_SIZE_ORDER = 8
+_SHORT_TOKENS = {2**exponent: exponent - 1 for exponent in range(1, 9)}
+
+_FOREIGN = {
+    b"\x1dP": "its bytes lost their eighth bit, as in a transfer as text",
+    b"PK\x03\x04": "this is a zip file; the name .odp also stands for OpenDocument Presentation",
+    b"\x89PNG": "this is a PNG picture already",
+    b"\xff\xd8\xff": "this is a JPEG picture already",
+    b"RIFF": "this is a RIFF file, such as a WebP picture",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of version 1.
+
+    width, height: size of the picture in pixels, 1 to MAX_SIDE.
+    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS.
+    model: the first 3 bytes of the SHA-256 of the model's weights file.
+    overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. A picture of
+        256x256 pixels is one tile and stores no overlap: there it is always set to 0.
+    grey: the decoded picture is greyscale.
+    entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
+    has_parts: optional parts lie between the header and the tokens.
+
+    Raises LimitExceeded for a side above MAX_SIDE, ValueError for other numbers out of range.
+    """
+
+    width: int
+    height: int
+    tokens_per_tile: int
+    model: bytes
+    overlap: int = 0
+    grey: bool = False
+    entropy_coded: bool = False
+    has_parts: bool = False
+
+    def __post_init__(self) -> None:
+        if max(self.width, self.height) > MAX_SIDE:
+            raise LimitExceeded(
+                f"the picture has {self.width}x{self.height} pixels; "
+                f"{MAX_SIDE} a side is the most that the format holds"
+            )
+        if min(self.width, self.height) < 1:
+            raise ValueError(f"a picture has at least 1x1 pixels, not {self.width}x{self.height}")
+        if not 1 <= self.tokens_per_tile <= MAX_TOKENS:
+            raise ValueError(f"tokens per tile must be 1 to {MAX_TOKENS}")
+        if len(self.model) != FINGERPRINT_BYTES:
+            raise ValueError(f"a model fingerprint has {FINGERPRINT_BYTES} bytes")
+        if self.overlap % OVERLAP_UNIT or not 0 <= self.overlap <= MAX_OVERLAP:
+            raise ValueError(
+                f"overlap must be a multiple of {OVERLAP_UNIT}, 0 to {MAX_OVERLAP} pixels"
+            )
+        if _is_plain_tile(self.width, self.height):
+            object.__setattr__(self, "overlap", 0)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of the picture."""
+        return self.width * self.height
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of the picture."""
+        return Grid(self.width, self.height, self.overlap)
+
+    def pack(self) -> bytes:
+        """The header as bytes, its checksum included."""
+        bits = BitWriter()
+        bits.write(VERSION, 4)
+        bits.write(0, 1)  # "must refuse": version 1 has nothing that an old reader would get wrong
+        bits.write(self.entropy_coded, 1)
+        bits.write(self.grey, 1)
+        bits.write(self.has_parts, 1)
+        bits.write(int.from_bytes(self.model, "big"), 8 * FINGERPRINT_BYTES)
+        self._write_size(bits)
+        self._write_tokens_per_tile(bits)
+        guarded = MAGIC + bits.getvalue()
+        return guarded + bytes([crc8(guarded)])
+
+    @classmethod
+    def unpack(cls, data: bytes) -> tuple[Header, int]:
+        """The header at the beginning of `data`, and how many bytes it takes.
+
+        Raises NotAnOdpFile if the data begins differently, UnsupportedFile for what this reader
+        does not know, LimitExceeded for a side above MAX_SIDE and DamagedFile for the rest.
+        """
+        _check_magic(data)
+        try:
+            return cls._read(data)
+        except OutOfBits as error:
+            raise DamagedFile("the header is cut short") from error
+
+    @classmethod
+    def _read(cls, data: bytes) -> tuple[Header, int]:
+        bits = BitReader(data, start=len(MAGIC))
+        version = bits.read(4)
+        if version != VERSION:
+            # The shape of another version is not known, so neither is the place of its checksum.
+            raise UnsupportedFile(
+                f"the file has format version {version}, this reader knows {VERSION}; "
+                "either the file is newer or its header is damaged"
+            )
+        must_refuse, entropy_coded, grey, has_parts = (bits.read(1) for _ in range(4))
+        model = bits.read(8 * FINGERPRINT_BYTES).to_bytes(FINGERPRINT_BYTES, "big")
+        width, height, layout, overlap, counts = _read_size(bits)
+        tokens_per_tile = _read_tokens_per_tile(bits)
+        bits.align()
+        guarded = bits.position // 8
+
+        # The checksum comes before any meaning, so that a flipped bit is damage and not a feature.
+        if bits.read(8) != crc8(data[:guarded]):
+            raise DamagedFile("the header is damaged: its checksum does not match")
+        if must_refuse or layout or counts:
+            raise UnsupportedFile("the file needs a newer reader")
+        header = cls(
+            width=width,
+            height=height,
+            tokens_per_tile=tokens_per_tile,
+            model=model,
+            overlap=overlap,
+            grey=bool(grey),
+            entropy_coded=bool(entropy_coded),
+            has_parts=bool(has_parts),
+        )
+        if header.pack() != data[: guarded + 1]:
+            raise DamagedFile("the header is not in its canonical form")
+        return header, guarded + 1
+
+    def _write_size(self, bits: BitWriter) -> None:
+        if _is_plain_tile(self.width, self.height):
+            bits.write(0, 1)
+            return
+        bits.write(1, 1)
+        bits.write_exp_golomb(self.width - 1, _SIZE_ORDER)
+        bits.write_exp_golomb(self.height - 1, _SIZE_ORDER)
+        bits.write(0, 2)  # layout: tiles at native resolution
+        bits.write(self.overlap // OVERLAP_UNIT, 4)
+        bits.write(0, 1)  # counts: the same number of tokens for every tile
+
+    def _write_tokens_per_tile(self, bits: BitWriter) -> None:
+        if self.tokens_per_tile in _SHORT_TOKENS:
+            bits.write(0, 1)
+            bits.write(_SHORT_TOKENS[self.tokens_per_tile], 3)
+        else:
+            bits.write(1, 1)
+            bits.write(self.tokens_per_tile - 1, 8)
+
+
+def crc8(data: bytes) -> int:
+    """CRC-8 with polynomial 0x07 and initial value 0xFF, 0 to 255."""
+    remainder = 0xFF
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder << 1 ^ (0x107 if remainder & 0x80 else 0)
+    return remainder
+
+
+def _is_plain_tile(width: int, height: int) -> bool:
+    return width == TILE and height == TILE
+
+
+def _read_size(bits: BitReader) -> tuple[int, int, int, int, int]:
+    """Width, height, layout, overlap in pixels, counts."""
+    if bits.read(1) == 0:
+        return TILE, TILE, 0, 0, 0
+    width = bits.read_exp_golomb(_SIZE_ORDER) + 1
+    height = bits.read_exp_golomb(_SIZE_ORDER) + 1
+    return width, height, bits.read(2), bits.read(4) * OVERLAP_UNIT, bits.read(1)
+
+
+def _read_tokens_per_tile(bits: BitReader) -> int:
+    if bits.read(1) == 0:
+        return 2 << bits.read(3)
+    return bits.read(8) + 1
+
+
+def _check_magic(data: bytes) -> None:
+    if not data:
+        raise NotAnOdpFile("the file is empty")
+    if MAGIC.startswith(data[: len(MAGIC)]):
+        return
+    for beginning, reason in _FOREIGN.items():
+        if data.startswith(beginning):
+            raise NotAnOdpFile(f"not a One-D-Piece picture: {reason}")
+    raise NotAnOdpFile("not a One-D-Piece picture")

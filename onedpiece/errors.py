@@ -1,0 +1,45 @@
+"""What can go wrong, as one family of exceptions.
+
+Every error that a file, a picture or a machine can cause is an `OdpError`. Mistakes of the calling
+code (a wrong array shape, a negative size) are `ValueError`, as everywhere in Python.
+"""
+
+
+class OdpError(Exception):
+    """Base of every error that onedpiece raises on purpose."""
+
+
+class NotAnOdpFile(OdpError):
+    """The data does not begin like an .odp picture."""
+
+
+class UnsupportedFile(OdpError):
+    """The file uses a version or a feature that this reader does not know."""
+
+
+class DamagedFile(OdpError):
+    """The file is an .odp picture, but its bytes break the rules of the format."""
+
+
+class UnknownModel(OdpError):
+    """The file names a model that is not installed here."""
+
+
+class ModelError(OdpError):
+    """The files of a model are broken or incomplete."""
+
+
+class PictureError(OdpError):
+    """The input picture cannot be read."""
+
+
+class LimitExceeded(OdpError):
+    """The picture, or a part of the file, is larger than allowed."""
+
+
+class DeviceError(OdpError):
+    """The device that was asked for is not available."""
+
+
+class OutputError(OdpError):
+    """The output exists already, or cannot be written."""

@@ -1,0 +1,79 @@
+"""Shapes of the tokenizer. A configuration and a set of weights make a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+IMAGE = 256
+PATCH = 16
+TOKENS = 256
+CODES = 4096
+
+
+@dataclass(frozen=True)
+class Vit:
+    """A transformer: `layers` pre-norm blocks of `width` channels and `heads` heads; 0 layers means none."""
+
+    width: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """The spectral start: tokens are vectors of cosine coefficients (docs/models.md).
+
+    frequencies: lowest horizontal and vertical frequencies kept of each channel.
+    classes:     picture classes, each with its own order of coefficients; the first token names the class.
+    dim:         coefficients in a token.
+    blocks:      consecutive tokens that share a codebook; they add up to 256.
+    """
+
+    frequencies: int = 48
+    classes: int = 16
+    dim: int = 6
+    blocks: tuple[int, ...] = (1, 1, 2, 4, 8) + (16,) * 15
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole tokenizer.
+
+    spectral None is the paper's model: L2-normalised vector quantiser with `code_dim` channels and the
+    MaskGIT-VQGAN pixel decoder. Otherwise tokens start from the cosine transform and the pixel decoder
+    repairs the picture that they describe, with `channels` channels in `depth` residual blocks.
+    """
+
+    name: str
+    encoder: Vit
+    decoder: Vit
+    spectral: Spectral | None = None
+    code_dim: int = 12
+    channels: int = 96
+    depth: int = 4
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Config:
+        data = dict(data)
+        data["encoder"], data["decoder"] = Vit(**data["encoder"]), Vit(**data["decoder"])
+        if data.get("spectral"):
+            spectral = dict(data["spectral"])
+            data["spectral"] = Spectral(**{**spectral, "blocks": tuple(spectral["blocks"])})
+        return cls(**data)
+
+
+CONFIGS = {
+    config.name: config
+    for config in (
+        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
+        Config("large", Vit(512, 2, 8), Vit(512, 8, 8), Spectral(), channels=160, depth=6),
+        Config("tiny", Vit(32, 1, 2), Vit(32, 1, 2), Spectral(16, 2, 4, (1, 15) + (16,) * 15), channels=8, depth=1),
+        Config("one-d-piece-s-256", Vit(512, 8, 8), Vit(512, 8, 8)),
+        Config("one-d-piece-b-256", Vit(768, 12, 12), Vit(768, 12, 12)),
+        Config("one-d-piece-l-256", Vit(1024, 24, 16), Vit(1024, 24, 16)),
+    )
+}

@@ -1,0 +1,151 @@
+"""Write a model directory: one weights file, two ONNX graphs that read it, and a manifest.
+
+    weights.safetensors   every table and parameter once, large ones as float16
+    encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
+    decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
+    model.json            name, fingerprint, configuration
+
+The graphs hold no weights: their initializers are ONNX external data at offsets of the safetensors file, which
+PyTorch reads too. The fingerprint is the SHA-256 of that file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from onnxscript.optimizer import optimize_ir
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS, Config
+from onedpiece.tokenizer.onedpiece import OneDPiece, build
+
+OPSET = 18
+HALF_FROM = 1024  # smaller parameters stay float32: nothing to gain
+
+
+class _Encoder(nn.Module):
+    def __init__(self, model: OneDPiece) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.model.encode(pixels.permute(0, 3, 1, 2).float() / 255).int()
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: OneDPiece) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model.decode(tokens.long()).clamp(0, 1).permute(0, 2, 3, 1) * 255
+
+
+def export(model: OneDPiece, folder: Path, name: str) -> str:
+    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "weights.safetensors"
+    save_file({key: _stored(value) for key, value in model.state_dict().items()}, weights)
+    model = load(model.config, weights)
+    pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
+    tokens = torch.zeros(2, 5, dtype=torch.int32)
+    batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=TOKENS)
+    _write_graph(_Encoder(model), pixels, {0: batch}, ("pixels", "tokens"), folder / "encoder.onnx", weights)
+    _write_graph(_Decoder(model), tokens, {0: batch, 1: count}, ("tokens", "pixels"), folder / "decoder.onnx", weights)
+    fingerprint = hashlib.sha256(weights.read_bytes()).hexdigest()
+    manifest = {
+        "name": name,
+        "fingerprint": fingerprint,
+        "tile": IMAGE,
+        "tokens": TOKENS,
+        "codes": CODES,
+        "config": model.config.to_dict(),
+    }
+    (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return fingerprint
+
+
+def load(config: Config, weights: Path) -> OneDPiece:
+    """The PyTorch module of a model directory's configuration and weights file, in evaluation mode."""
+    model = build(config)
+    stored = load_file(weights)
+    model.load_state_dict({key: stored[key].to(value.dtype) for key, value in model.state_dict().items()})
+    return model.eval()
+
+
+def _stored(value: Tensor) -> Tensor:
+    return (value.half() if value.is_floating_point() and value.numel() >= HALF_FROM else value).contiguous()
+
+
+def _write_graph(
+    module: nn.Module, example: Tensor, dynamic: dict, names: tuple[str, str], path: Path, weights: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            input_names=[names[0]],
+            output_names=[names[1]],
+            dynamic_shapes=(dynamic,),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    parameters = {f"model.{key}" for key in module.state_dict()} | set(module.state_dict())
+    # Folding a parameter would put a second copy of it into the graph; ONNX Runtime folds when it loads.
+    optimize_ir(program.model, should_fold=lambda node: None if _is_free(node, parameters) else False)
+    graph = program.model_proto
+    _point_at_weights(graph, weights)
+    del graph.metadata_props[:]
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    path.write_bytes(graph.SerializeToString())
+
+
+def _is_free(node: Any, parameters: set[str]) -> bool:
+    return not any(value is not None and value.name in parameters for value in node.inputs)
+
+
+def _point_at_weights(graph: onnx.ModelProto, weights: Path) -> None:
+    """Replace initializers that are parameters by references into the weights file, cast where stored as float16."""
+    with weights.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        entries = json.loads(file.read(length))
+    casts = []
+    for tensor in graph.graph.initializer:
+        entry = entries.get(tensor.name.removeprefix("model."))
+        if entry is None:
+            continue
+        if list(tensor.dims) != entry["shape"]:
+            raise RuntimeError(f"the exporter changed the shape of {tensor.name}")
+        name, kind = tensor.name, tensor.data_type
+        if entry["dtype"] == "F16":
+            tensor.name = name + ".stored"
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+            kind = TensorProto.FLOAT16
+        start, end = entry["data_offsets"]
+        _make_external(tensor, kind, weights.name, 8 + length + start, end - start)
+    for position, cast in enumerate(casts):
+        graph.graph.node.insert(position, cast)
+
+
+def _make_external(tensor: TensorProto, kind: int, location: str, offset: int, length: int) -> None:
+    name, dims = tensor.name, list(tensor.dims)
+    tensor.Clear()
+    tensor.name, tensor.data_type = name, kind
+    tensor.dims.extend(dims)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)

@@ -1,0 +1,131 @@
+"""One-D-Piece (Miwa et al., arXiv 2501.10064): a picture as up to 256 tokens of which any prefix decodes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from onedpiece.tokenizer.config import TOKENS, Config
+from onedpiece.tokenizer.pixels import WORK, CodebookHead, MaskGitDecoder, PatchHint, RepairDecoder
+from onedpiece.tokenizer.quantizer import VectorQuantizer
+from onedpiece.tokenizer.spectral import SpectralQuantizer, cosine_basis
+from onedpiece.tokenizer.vit import LatentDecoder, LatentEncoder
+
+
+class OneDPiece(nn.Module):
+    """What every configuration does: `encode`, `decode` and, for training, `forward`.
+
+    Pixels are float (B, 3, 256, 256), RGB in 0..1; tokens are int64 (B, K) in 0..4095 with 1 <= K <= 256.
+    """
+
+    config: Config
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """pixels -> all 256 tokens, (B, 256)."""
+        raise NotImplementedError
+
+    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The first K tokens -> pixels, not clamped. keep (B,) counts fewer for some pictures of the batch."""
+        raise NotImplementedError
+
+    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, drop all but keep[b] tokens, decode: pixels (B, 3, 256, 256) and the quantiser's loss (scalar)."""
+        raise NotImplementedError
+
+
+def build(config: Config) -> OneDPiece:
+    """The module of a configuration, untrained."""
+    return SpectralOneDPiece(config) if config.spectral else PaperOneDPiece(config)
+
+
+class PaperOneDPiece(OneDPiece):
+    """The paper's tokenizer, with the parameter names of the published checkpoints."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.latent_tokens = nn.Parameter(torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5)
+        self.encoder = LatentEncoder(config.encoder, config.code_dim)
+        self.quantize = VectorQuantizer(config.code_dim)
+        self.decoder = LatentDecoder(config.decoder, config.code_dim)
+        self.head = CodebookHead(config.decoder.width)
+        self.pixel_quantize = nn.ModuleDict({"embedding": nn.Embedding(1024, 256)})
+        self.pixel_decoder = MaskGitDecoder()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.quantize.tokens(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
+
+    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        return self._paint(self.quantize.codes(tokens), keep)
+
+    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        codes, loss = self.quantize(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
+        return self._paint(codes, keep), loss
+
+    def _paint(self, codes: Tensor, keep: Tensor | None) -> Tensor:
+        patches = self.decoder(codes, keep)
+        return self.pixel_decoder(self.head(patches, self.pixel_quantize["embedding"].weight))
+
+
+class SpectralOneDPiece(OneDPiece):
+    """One-D-Piece whose tokens start as a cosine transform, and whose decoder repairs what they describe."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        assert config.spectral is not None
+        self.config = config
+        width, dim = config.decoder.width, config.spectral.dim
+        self.quantize = SpectralQuantizer(config.spectral)
+        if config.encoder.layers:
+            self.latent_tokens = nn.Parameter(torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5)
+            self.encoder = LatentEncoder(config.encoder, dim)
+            nn.init.zeros_(self.encoder.conv_out.weight)
+            nn.init.zeros_(self.encoder.conv_out.bias)
+        self.decoder = LatentDecoder(config.decoder, dim)
+        self.quality = nn.Embedding(TOKENS, width)
+        self.kind = nn.Embedding(config.spectral.classes, width)
+        self.hint = PatchHint(width)
+        self.repair = RepairDecoder(width, config.channels, config.depth)
+        nn.init.normal_(self.quality.weight, std=0.02)
+        nn.init.normal_(self.kind.weight, std=0.02)
+        self.register_buffer("small_basis", cosine_basis(config.spectral.frequencies, WORK), persistent=False)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self._quantise(pixels, self._offsets(pixels))
+
+    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        return self._paint(tokens, self.quantize.codes(tokens), keep)
+
+    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        offsets = self._offsets(pixels)
+        tokens = self._quantise(pixels, offsets)
+        codes = self.quantize.codes(tokens)
+        if offsets is not None:
+            codes = codes + offsets - offsets.detach()  # straight through: the encoder feels the codes' gradient
+        return self._paint(tokens, codes, keep), pixels.new_zeros(())
+
+    def spectral_picture(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        """What the tokens describe before any repair, (B, 3, 256, 256)."""
+        coefficients = self.quantize.coefficients(tokens, self.quantize.codes(tokens), keep)
+        return self.quantize.synthesise(coefficients, self.quantize.basis)
+
+    def _offsets(self, pixels: Tensor) -> Tensor | None:
+        if not self.config.encoder.layers:
+            return None
+        return self.encoder(pixels, self.latent_tokens).float().transpose(1, 2)
+
+    @torch.no_grad()
+    def _quantise(self, pixels: Tensor, offsets: Tensor | None) -> Tensor:
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self.quantize.tokens(self.quantize.analyse(pixels), offsets)
+
+    def _paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> Tensor:
+        with torch.autocast(tokens.device.type, enabled=False):
+            coefficients = self.quantize.coefficients(tokens, codes, keep)
+            picture = self.quantize.synthesise(coefficients, self.quantize.basis)
+            small = self.quantize.synthesise(coefficients, self.small_basis)
+        count = torch.full_like(tokens[:, 0], tokens.shape[1]) if keep is None else keep
+        known = self.quality(count - 1) + self.kind(self.quantize.label(tokens))
+        small = small * 2 - 1
+        patches = self.decoder(codes, keep, torch.cat((known[:, None], self.hint(small)), 1))
+        return picture + self.repair(patches, small, known).float()

@@ -1,0 +1,37 @@
+"""The paper's quantiser: nearest of 4096 unit vectors (arXiv 2501.10064 section 3.1, after ViT-VQGAN)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onedpiece.tokenizer.config import CODES
+
+
+class VectorQuantizer(nn.Module):
+    """Codebook of 4096 vectors; inputs and codes are L2-normalised before they are compared."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(CODES, dim)
+        nn.init.uniform_(self.embedding.weight, -1 / CODES, 1 / CODES)
+
+    def tokens(self, latents: Tensor) -> Tensor:
+        """latents (B, K, dim) -> index of the nearest code, (B, K) int64. Always in float32."""
+        with torch.autocast(latents.device.type, enabled=False):
+            x = F.normalize(latents.float(), dim=-1)
+            codes = F.normalize(self.embedding.weight.float(), dim=-1)
+            distance = (x * x).sum(-1, keepdim=True) + (codes * codes).sum(-1) - 2 * x @ codes.T
+            return distance.argmin(-1)
+
+    def codes(self, tokens: Tensor) -> Tensor:
+        """tokens (B, K) -> unit vectors (B, K, dim)."""
+        return F.normalize(self.embedding(tokens), dim=-1)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise with straight-through gradients: codes (B, K, dim) and the commitment loss (scalar)."""
+        codes = self.codes(self.tokens(latents))
+        x = F.normalize(latents.float(), dim=-1)
+        loss = F.mse_loss(x, codes.detach()) * 0.25 + F.mse_loss(codes, x.detach())
+        return x + (codes - x).detach(), loss

@@ -1,0 +1,108 @@
+"""Training pictures: tar shards or folders, decoded once into a memory-mapped uint8 file.
+
+Decoding WebP again at every step would cost as much as the training step itself on a CPU, so `Pictures.open`
+decodes each source once into `<cache>/pixels.u8` (all pictures end to end, HWC) with an index beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SHORT_EDGE = 256
+LONGEST_EDGE = 512
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def normalise(picture: Image.Image) -> np.ndarray:
+    """RGB uint8 (H, W, 3), upright, short edge scaled to 256 (antialiased bicubic), long edge cropped to 512."""
+    rgb = ImageOps.exif_transpose(picture).convert("RGB")
+    scale = SHORT_EDGE / min(rgb.size)
+    if scale != 1:
+        size = [max(SHORT_EDGE, round(edge * scale)) for edge in rgb.size]
+        rgb = rgb.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    left = max(0, (rgb.width - LONGEST_EDGE) // 2)
+    top = max(0, (rgb.height - LONGEST_EDGE) // 2)
+    box = (left, top, min(rgb.width, left + LONGEST_EDGE), min(rgb.height, top + LONGEST_EDGE))
+    return np.asarray(rgb.crop(box))
+
+
+def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """(name, file bytes) of every picture in the given tar files and folders, in a fixed order."""
+    for source in sources:
+        if source.is_dir():
+            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+                yield str(path.relative_to(source)), path.read_bytes()
+        else:
+            with tarfile.open(source) as tar:
+                for member in tar:
+                    file = tar.extractfile(member)
+                    if file and Path(member.name).suffix.lower() in SUFFIXES:
+                        yield member.name, file.read()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pictures in one flat array; `index` rows are (offset, height, width)."""
+
+    pixels: np.ndarray
+    index: np.ndarray
+
+    @classmethod
+    def open(cls, sources: list[Path], cache: Path) -> Pictures:
+        """Open the cache, building it first if it is missing or was made from other sources.
+
+        Unreadable pictures are skipped with a line on stdout. Raises ValueError if nothing is left.
+        """
+        stamp = [[str(s), s.stat().st_size if s.is_file() else 0] for s in sources]
+        meta = cache / "index.json"
+        if not meta.exists() or json.loads(meta.read_text())["sources"] != stamp:
+            cls._build(sources, cache, stamp)
+        index = np.array(json.loads(meta.read_text())["index"], dtype=np.int64).reshape(-1, 3)
+        if len(index) == 0:
+            raise ValueError(f"no readable picture in {', '.join(map(str, sources))}")
+        return cls(np.memmap(cache / "pixels.u8", dtype=np.uint8, mode="r"), index)
+
+    @staticmethod
+    def _build(sources: list[Path], cache: Path, stamp: list) -> None:
+        cache.mkdir(parents=True, exist_ok=True)
+        index, offset = [], 0
+        with (cache / "pixels.u8").open("wb") as out:
+            for name, data in iterate_sources(sources):
+                try:
+                    pixels = normalise(Image.open(io.BytesIO(data)))
+                except (OSError, ValueError, Image.DecompressionBombError) as error:
+                    print(f"skipped {name}: {error}")
+                    continue
+                out.write(pixels.tobytes())
+                index.append((offset, *pixels.shape[:2]))
+                offset += pixels.size
+        (cache / "index.json").write_text(json.dumps({"sources": stamp, "index": index}))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Picture i, uint8 (H, W, 3) with H, W >= 256."""
+        offset, height, width = self.index[i]
+        return self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+
+    def centre(self, i: int) -> np.ndarray:
+        """The central 256x256 of picture i."""
+        picture = self[i]
+        top, left = ((edge - SHORT_EDGE) // 2 for edge in picture.shape[:2])
+        return picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
+
+    def crop(self, i: int, rng: np.random.Generator) -> np.ndarray:
+        """A random 256x256 crop of picture i, mirrored half of the time."""
+        picture = self[i]
+        top, left = (int(rng.integers(edge - SHORT_EDGE + 1)) for edge in picture.shape[:2])
+        square = picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
+        return square[:, ::-1] if rng.random() < 0.5 else square

@@ -1,0 +1,45 @@
+"""PSNR of a model over a folder of 256x256 pictures, at several token counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from onedpiece.tokenizer.onedpiece import OneDPiece
+from onedpiece.training.data import iterate_sources, normalise
+
+LENGTHS = (1, 16, 32, 64, 128, 208, 256)
+
+
+def load_folder(folder: Path) -> Tensor:
+    """All pictures of a folder as uint8 (N, 256, 256, 3), short edge scaled to 256 and centre cropped."""
+    import io
+
+    squares = []
+    for _, data in iterate_sources([folder]):
+        pixels = normalise(Image.open(io.BytesIO(data)))
+        top, left = ((edge - 256) // 2 for edge in pixels.shape[:2])
+        squares.append(pixels[top : top + 256, left : left + 256])
+    return torch.from_numpy(np.stack(squares))
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Decibels for each picture of two uint8 batches (N, ...)."""
+    error = (a.float() - b.float()).square().flatten(1).mean(1).clamp(min=1e-9)
+    return 10 * torch.log10(255**2 / error)
+
+
+@torch.inference_mode()
+def evaluate(model: OneDPiece, pictures: Tensor, lengths: tuple[int, ...] = LENGTHS) -> dict[int, Tensor]:
+    """PSNR of every picture at every token count: {tokens: (N,)}."""
+    scores: dict[int, list[Tensor]] = {length: [] for length in lengths}
+    for part in pictures.split(8):
+        tokens = model.encode(part.permute(0, 3, 1, 2).float() / 255)
+        for length in lengths:
+            decoded = model.decode(tokens[:, :length]).clamp(0, 1).permute(0, 2, 3, 1)
+            scores[length].append(psnr((decoded * 255).round(), part))
+    return {length: torch.cat(values) for length, values in scores.items()}

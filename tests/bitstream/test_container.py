@@ -1,0 +1,243 @@
+"""Whole files: they come back, they may be cut, and nothing they hold breaks the reader."""
+
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onedpiece.bitstream import MAGIC, Header, Part, build, parse, truncate
+from onedpiece.bitstream.parts import MAX_PART_BYTES, MAX_PARTS, pack_parts
+from onedpiece.errors import (
+    DamagedFile,
+    LimitExceeded,
+    NotAnOdpFile,
+    OdpError,
+    UnsupportedFile,
+)
+
+MODEL = bytes.fromhex("a1b2c3")
+ONE_TILE = build(Header(256, 256, 4, MODEL), np.array([[1, 2, 0xABC, 4095]]))
+TWO_TILES = build(
+    Header(300, 200, 3, MODEL, overlap=16, grey=True),
+    np.array([[0x111, 0x222, 0x333], [0x444, 0x555, 0x666]]),
+    [Part(0x7E, b"note"), Part(0x7F, b"")],
+)
+
+headers = st.builds(
+    Header,
+    width=st.integers(1, 900),
+    height=st.integers(1, 600),
+    tokens_per_tile=st.integers(1, 40),
+    model=st.binary(min_size=3, max_size=3),
+    overlap=st.sampled_from([0, 16, 120]),
+    grey=st.booleans(),
+)
+part_lists = st.lists(st.builds(Part, st.integers(0, 0x7F), st.binary(max_size=300)), max_size=4)
+
+
+@st.composite
+def contents(draw):
+    """(header, tokens, parts) of a file."""
+    header = draw(headers)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    shape = (header.grid.count, header.tokens_per_tile)
+    return header, random.integers(0, 4096, shape, np.uint16), draw(part_lists)
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize(
+        "data, expected",
+        [
+            (ONE_TILE, "9d50 10 a1b2c3 08 b8 001002 abcfff"),
+            (truncate(ONE_TILE, 3), "9d50 10 a1b2c3 4080 5b 001002 abc0"),
+            (
+                TWO_TILES,
+                "9d50 13 a1b2c3 a2be384810 e2"
+                "02 7e 04 6e398cbb 6e6f7465 7f 00 12b88320"
+                "111444 222555 333666",
+            ),
+        ],
+        ids=["one tile", "one tile truncated", "two tiles with parts"],
+    )
+    def test_vectors(self, data, expected):
+        assert data.hex(" ") == bytes.fromhex(expected).hex(" ")
+
+    @given(contents())
+    def test_a_file_comes_back(self, content):
+        header, tokens, parts = content
+        data = build(header, tokens, parts)
+        file = parse(data)
+        assert file.header == replace(header, has_parts=bool(parts))
+        assert file.parts == tuple(parts)
+        np.testing.assert_array_equal(file.tokens, tokens)
+        assert not file.is_cut
+        assert file.complete_tokens == header.tokens_per_tile
+        assert sum(file.sizes().values()) == len(data)
+
+    def test_sizes_tell_where_the_bytes_are(self):
+        assert parse(ONE_TILE).sizes() == {"header": 8, "parts": 0, "tokens": 6}
+        assert parse(TWO_TILES).sizes() == {"header": 12, "parts": 17, "tokens": 9}
+
+    def test_sizes_of_a_cut_file_count_the_bytes_that_are_there(self):
+        assert parse(ONE_TILE[:9]).sizes() == {"header": 8, "parts": 0, "tokens": 1}
+
+    def test_tokens_must_fit_the_header(self):
+        with pytest.raises(ValueError):
+            build(Header(256, 256, 4, MODEL), np.zeros((1, 5), np.uint16))
+
+
+class TestCuts:
+    @settings(deadline=None)
+    @given(contents())
+    def test_every_cut_after_header_and_parts_can_be_read(self, content):
+        header, tokens, parts = content
+        data = build(header, tokens, parts)
+        sizes = parse(data).sizes()
+        for length in range(sizes["header"] + sizes["parts"], len(data)):
+            file = parse(data[:length])
+            assert file.is_cut
+            positions = np.arange(file.tokens.shape[1])
+            arrived = positions < file.counts[:, None]
+            expected = tokens[:, : len(positions)]
+            np.testing.assert_array_equal(file.tokens, np.where(arrived, expected, 0))
+
+    @pytest.mark.parametrize("length", range(29))
+    def test_a_cut_in_header_or_parts_is_an_error(self, length):
+        expected = DamagedFile if length else NotAnOdpFile
+        with pytest.raises(expected):
+            parse(TWO_TILES[:length])
+
+    def test_bytes_after_the_last_token_are_damage(self):
+        with pytest.raises(DamagedFile):
+            parse(ONE_TILE + b"\0")
+
+
+class TestTruncation:
+    @given(contents(), st.data())
+    def test_truncating_is_the_same_as_building_with_fewer_tokens(self, content, data):
+        header, tokens, parts = content
+        kept = data.draw(st.integers(1, header.tokens_per_tile))
+        shorter = build(replace(header, tokens_per_tile=kept), tokens[:, :kept], parts)
+        assert truncate(build(header, tokens, parts), kept) == shorter
+
+    @settings(deadline=None)
+    @given(contents(), st.data())
+    def test_it_makes_no_difference_that_the_file_was_cut_before(self, content, data):
+        header, tokens, parts = content
+        whole = build(header, tokens, parts)
+        sizes = parse(whole).sizes()
+        cut = whole[: data.draw(st.integers(sizes["header"] + sizes["parts"], len(whole)))]
+        complete = parse(cut).complete_tokens
+        for kept in range(1, complete + 1):
+            assert truncate(cut, kept) == truncate(whole, kept)
+
+    @pytest.mark.parametrize("tokens", [-1, 0, 5])
+    def test_only_tokens_that_are_there_can_be_kept(self, tokens):
+        with pytest.raises(OdpError, match="cannot keep"):
+            truncate(ONE_TILE, tokens)
+
+    def test_tokens_that_did_not_arrive_cannot_be_kept(self):
+        with pytest.raises(OdpError, match="cannot keep"):
+            truncate(ONE_TILE[:-1], 4)
+
+
+class TestParts:
+    def test_unknown_parts_are_kept(self):
+        assert parse(TWO_TILES).parts == (Part(0x7E, b"note"), Part(0x7F, b""))
+        assert parse(truncate(TWO_TILES, 1)).parts == parse(TWO_TILES).parts
+
+    def test_unknown_critical_parts_are_refused(self):
+        data = build(Header(256, 256, 1, MODEL), np.array([[7]]), [Part(0x81, b"alpha")])
+        with pytest.raises(UnsupportedFile, match="0x81"):
+            parse(data)
+
+    @pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384, 2**21])
+    def test_parts_of_any_length_come_back(self, length):
+        parts = (Part(5, bytes(length)), Part(6, b"next"))
+        data = build(Header(256, 256, 1, MODEL), np.array([[7]]), parts)
+        assert parse(data).parts == parts
+
+    @pytest.mark.parametrize("position", range(12 + 1 + 1 + 1, 12 + 1 + 10))
+    def test_damage_in_checksum_or_data_is_found(self, position):
+        damaged = bytearray(TWO_TILES)
+        damaged[position] ^= 1
+        with pytest.raises(DamagedFile, match="checksum"):
+            parse(bytes(damaged))
+
+    @pytest.mark.parametrize(
+        "raw, error",
+        [
+            ("00", DamagedFile),  # no parts, though the header says so
+            ("11", DamagedFile),  # 17 parts
+            ("01 01 8000 a505df1b", DamagedFile),  # a length in two bytes where one would do
+            ("01 01 80808000 a505df1b", DamagedFile),
+            ("01 01 8080808000 a505df1b", DamagedFile),  # a length of five bytes
+            ("01 01 81808008 00000000", LimitExceeded),  # one byte more than 16 MiB
+            ("01 01 80808008 00000000", DamagedFile),  # 16 MiB that are not there
+        ],
+    )
+    def test_malformed_parts_are_refused(self, raw, error):
+        header = Header(256, 256, 1, MODEL, has_parts=True).pack()
+        with pytest.raises(error):
+            parse(header + bytes.fromhex(raw) + b"\x00\x00")
+
+    def test_a_writer_keeps_to_the_limits_too(self):
+        with pytest.raises(LimitExceeded):
+            Part(1, bytes(MAX_PART_BYTES + 1))
+        with pytest.raises(LimitExceeded):
+            pack_parts([Part(1, b"")] * (MAX_PARTS + 1))
+        with pytest.raises(ValueError):
+            Part(256, b"")
+
+
+class TestLimits:
+    def test_a_tiny_file_cannot_ask_for_a_huge_picture(self):
+        data = Header(32768, 32768, 256, MODEL).pack()
+        with pytest.raises(LimitExceeded, match="32768x32768"):
+            parse(data)
+        assert parse(data, max_pixels=32768**2).tokens.shape == (128 * 128, 0)
+
+    def test_the_limit_itself_is_allowed(self):
+        assert parse(ONE_TILE, max_pixels=256 * 256)
+        with pytest.raises(LimitExceeded):
+            parse(ONE_TILE, max_pixels=256 * 256 - 1)
+
+
+class TestRefusal:
+    def test_entropy_coded_tokens_are_not_read_yet(self):
+        header = Header(256, 256, 4, MODEL, entropy_coded=True)
+        with pytest.raises(UnsupportedFile):
+            parse(header.pack() + bytes(6))
+        with pytest.raises(UnsupportedFile):
+            build(header, np.zeros((1, 4), np.uint16))
+
+    @pytest.mark.parametrize("data", [ONE_TILE, TWO_TILES], ids=["one tile", "two tiles"])
+    def test_every_flipped_header_bit_is_refused(self, data):
+        for bit in range(8 * parse(data).sizes()["header"]):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 0x80 >> bit % 8
+            with pytest.raises(OdpError):
+                parse(bytes(flipped))
+
+    @given(st.binary(max_size=100))
+    def test_random_bytes_raise_nothing_but_our_own_errors(self, data):
+        one_tile_with_parts = Header(256, 256, 4, MODEL, has_parts=True).pack()
+        for beginning in (b"", MAGIC, MAGIC + b"\x10", one_tile_with_parts):
+            with suppress(OdpError):
+                parse(beginning + data)
+
+    @given(contents(), st.data())
+    def test_neither_do_damaged_files(self, content, data):
+        damaged = bytearray(build(*content))
+        for _ in range(data.draw(st.integers(1, 4))):
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        with suppress(OdpError):
+            parse(bytes(damaged))
+
+
+def test_the_checksum_of_a_part_covers_its_kind_and_data():
+    assert pack_parts([Part(0x7E, b"note")])[3:7] == zlib.crc32(b"\x7enote").to_bytes(4, "big")
