@@ -1,9 +1,9 @@
 """The bytes of an .odp file. `docs/format.md` is the specification."""
 
-from .container import MAX_PIXELS, OdpFile, build, parse, truncate
-from .header import MAGIC, MAX_SIDE, MAX_TOKENS, VERSION, Header
-from .parts import Part
-from .payload import CODEBOOK_SIZE, pack_tokens, unpack_tokens
+from onedpiece.bitstream.container import MAX_PIXELS, OdpFile, build, parse, truncate
+from onedpiece.bitstream.header import MAGIC, MAX_SIDE, MAX_TOKENS, VERSION, Header
+from onedpiece.bitstream.parts import Part
+from onedpiece.bitstream.payload import CODEBOOK_SIZE, pack_tokens, unpack_tokens
 
 __all__ = [
     "CODEBOOK_SIZE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import DamagedFile
+from onedpiece.errors import DamagedFile
 
 MAX_PREFIX = 15
 """Zero bits that may begin an Exp-Golomb code; more can only be damage."""

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import DamagedFile, LimitExceeded, UnsupportedFile
+from onedpiece.errors import DamagedFile, LimitExceeded, UnsupportedFile
 
 MAX_PARTS = 16
 MAX_PART_BYTES = 16 * 1024 * 1024

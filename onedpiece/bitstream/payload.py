@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DamagedFile
+from onedpiece.errors import DamagedFile
 
 TOKEN_BITS = 12
 CODEBOOK_SIZE = 1 << TOKEN_BITS

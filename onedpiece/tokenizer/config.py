@@ -71,7 +71,14 @@ CONFIGS = {
     for config in (
         Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
         Config("large", Vit(512, 2, 8), Vit(512, 8, 8), Spectral(), channels=160, depth=6),
-        Config("tiny", Vit(32, 1, 2), Vit(32, 1, 2), Spectral(16, 2, 4, (1, 15) + (16,) * 15), channels=8, depth=1),
+        Config(
+            "tiny",
+            Vit(32, 1, 2),
+            Vit(32, 1, 2),
+            Spectral(16, 2, 4, (1, 15) + (16,) * 15),
+            channels=8,
+            depth=1,
+        ),
         Config("one-d-piece-s-256", Vit(512, 8, 8), Vit(512, 8, 8)),
         Config("one-d-piece-b-256", Vit(768, 12, 12), Vit(768, 12, 12)),
         Config("one-d-piece-l-256", Vit(1024, 24, 16), Vit(1024, 24, 16)),

@@ -22,14 +22,13 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 from onnxscript.optimizer import optimize_ir
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS, Config
-from onedpiece.tokenizer.onedpiece import OneDPiece, build
+from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS
+from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
+from onedpiece.tokenizer.weights import load, save
 
 OPSET = 18
-HALF_FROM = 1024  # smaller parameters stay float32: nothing to gain
 
 
 class _Encoder(nn.Module):
@@ -54,13 +53,23 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
     """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits)."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
-    save_file({key: _stored(value) for key, value in model.state_dict().items()}, weights)
+    save(model, weights)
+    weights.chmod(0o644)
     model = load(model.config, weights)
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
     tokens = torch.zeros(2, 5, dtype=torch.int32)
     batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=TOKENS)
-    _write_graph(_Encoder(model), pixels, {0: batch}, ("pixels", "tokens"), folder / "encoder.onnx", weights)
-    _write_graph(_Decoder(model), tokens, {0: batch, 1: count}, ("tokens", "pixels"), folder / "decoder.onnx", weights)
+    _write_graph(
+        _Encoder(model), pixels, {0: batch}, ("pixels", "tokens"), folder / "encoder.onnx", weights
+    )
+    _write_graph(
+        _Decoder(model),
+        tokens,
+        {0: batch, 1: count},
+        ("tokens", "pixels"),
+        folder / "decoder.onnx",
+        weights,
+    )
     fingerprint = hashlib.sha256(weights.read_bytes()).hexdigest()
     manifest = {
         "name": name,
@@ -68,26 +77,29 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
         "tile": IMAGE,
         "tokens": TOKENS,
         "codes": CODES,
+        "blank": _blank(model),
         "config": model.config.to_dict(),
     }
     (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return fingerprint
 
 
-def load(config: Config, weights: Path) -> OneDPiece:
-    """The PyTorch module of a model directory's configuration and weights file, in evaluation mode."""
-    model = build(config)
-    stored = load_file(weights)
-    model.load_state_dict({key: stored[key].to(value.dtype) for key, value in model.state_dict().items()})
-    return model.eval()
-
-
-def _stored(value: Tensor) -> Tensor:
-    return (value.half() if value.is_floating_point() and value.numel() >= HALF_FROM else value).contiguous()
+def _blank(model: OneDPiece) -> list[int]:
+    """Mean colour of the training pictures, RGB 0..255, where the model knows it; else grey."""
+    if not isinstance(model, SpectralOneDPiece):
+        return [128, 128, 128]
+    mean = model.quantize.class_mean.mean(0, keepdim=True)
+    colour = model.quantize.synthesise(mean, model.quantize.basis).mean((0, 2, 3))
+    return [round(255 * value) for value in colour.tolist()]
 
 
 def _write_graph(
-    module: nn.Module, example: Tensor, dynamic: dict, names: tuple[str, str], path: Path, weights: Path
+    module: nn.Module,
+    example: Tensor,
+    dynamic: dict,
+    names: tuple[str, str],
+    path: Path,
+    weights: Path,
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,7 +116,9 @@ def _write_graph(
         )
     parameters = {f"model.{key}" for key in module.state_dict()} | set(module.state_dict())
     # Folding a parameter would put a second copy of it into the graph; ONNX Runtime folds when it loads.
-    optimize_ir(program.model, should_fold=lambda node: None if _is_free(node, parameters) else False)
+    optimize_ir(
+        program.model, should_fold=lambda node: None if _is_free(node, parameters) else False
+    )
     graph = program.model_proto
     _point_at_weights(graph, weights)
     del graph.metadata_props[:]

@@ -44,7 +44,9 @@ class PaperOneDPiece(OneDPiece):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.latent_tokens = nn.Parameter(torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5)
+        self.latent_tokens = nn.Parameter(
+            torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
+        )
         self.encoder = LatentEncoder(config.encoder, config.code_dim)
         self.quantize = VectorQuantizer(config.code_dim)
         self.decoder = LatentDecoder(config.decoder, config.code_dim)
@@ -77,7 +79,9 @@ class SpectralOneDPiece(OneDPiece):
         width, dim = config.decoder.width, config.spectral.dim
         self.quantize = SpectralQuantizer(config.spectral)
         if config.encoder.layers:
-            self.latent_tokens = nn.Parameter(torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5)
+            self.latent_tokens = nn.Parameter(
+                torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
+            )
             self.encoder = LatentEncoder(config.encoder, dim)
             nn.init.zeros_(self.encoder.conv_out.weight)
             nn.init.zeros_(self.encoder.conv_out.bias)
@@ -88,7 +92,9 @@ class SpectralOneDPiece(OneDPiece):
         self.repair = RepairDecoder(width, config.channels, config.depth)
         nn.init.normal_(self.quality.weight, std=0.02)
         nn.init.normal_(self.kind.weight, std=0.02)
-        self.register_buffer("small_basis", cosine_basis(config.spectral.frequencies, WORK), persistent=False)
+        self.register_buffer(
+            "small_basis", cosine_basis(config.spectral.frequencies, WORK), persistent=False
+        )
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self._quantise(pixels, self._offsets(pixels))
@@ -101,7 +107,9 @@ class SpectralOneDPiece(OneDPiece):
         tokens = self._quantise(pixels, offsets)
         codes = self.quantize.codes(tokens)
         if offsets is not None:
-            codes = codes + offsets - offsets.detach()  # straight through: the encoder feels the codes' gradient
+            codes = (
+                codes + offsets - offsets.detach()
+            )  # straight through: the encoder feels the codes' gradient
         return self._paint(tokens, codes, keep), pixels.new_zeros(())
 
     def spectral_picture(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:

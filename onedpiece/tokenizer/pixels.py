@@ -34,7 +34,9 @@ class _MaskGitBlock(nn.Module):
 class _MaskGitLevel(nn.Module):
     def __init__(self, channels_in: int, channels: int, upsample: bool) -> None:
         super().__init__()
-        self.block = nn.ModuleList((_MaskGitBlock(channels_in, channels), _MaskGitBlock(channels, channels)))
+        self.block = nn.ModuleList(
+            (_MaskGitBlock(channels_in, channels), _MaskGitBlock(channels, channels))
+        )
         if upsample:
             self.upsample_conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.upsample = upsample
@@ -54,7 +56,9 @@ class MaskGitDecoder(nn.Module):
         self.conv_in = nn.Conv2d(256, widths[-1], 3, padding=1)
         self.mid = nn.ModuleList(_MaskGitBlock(widths[-1], widths[-1]) for _ in range(2))
         inputs = [*widths[1:], widths[-1]]
-        self.up = nn.ModuleList(_MaskGitLevel(i, o, level > 0) for level, (i, o) in enumerate(zip(inputs, widths)))
+        self.up = nn.ModuleList(
+            _MaskGitLevel(i, o, level > 0) for level, (i, o) in enumerate(zip(inputs, widths))
+        )
         self.norm_out = nn.GroupNorm(32, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
 

@@ -40,7 +40,9 @@ class SpectralQuantizer(nn.Module):
         size = 3 * shape.frequencies**2
         classes, dim = shape.classes, shape.dim
         self.register_buffer("basis", cosine_basis(shape.frequencies, IMAGE), persistent=False)
-        self.register_buffer("block_of", torch.repeat_interleave(torch.tensor(shape.blocks)), persistent=False)
+        self.register_buffer(
+            "block_of", torch.repeat_interleave(torch.tensor(shape.blocks)), persistent=False
+        )
         self.register_buffer("colour", torch.eye(3))
         self.register_buffer("class_mean", torch.zeros(classes, size))
         self.register_buffer("class_bias", torch.zeros(classes))
@@ -57,7 +59,9 @@ class SpectralQuantizer(nn.Module):
     def synthesise(self, coefficients: Tensor, basis: Tensor) -> Tensor:
         """coefficients (B, size), basis (frequencies, n) -> pixels (B, 3, n, n), nominally 0..1."""
         spectrum = self.colour @ coefficients.reshape(coefficients.shape[0], 3, -1)
-        spectrum = spectrum.reshape(spectrum.shape[0], 3, self.shape.frequencies, self.shape.frequencies)
+        spectrum = spectrum.reshape(
+            spectrum.shape[0], 3, self.shape.frequencies, self.shape.frequencies
+        )
         return basis.T @ spectrum @ basis
 
     def classify(self, coefficients: Tensor) -> Tensor:
@@ -101,7 +105,9 @@ class SpectralQuantizer(nn.Module):
         values = codes * self.scale[label, :count, None]
         if keep is not None:
             values = values * (torch.arange(count, device=keep.device) < keep[:, None])[..., None]
-        return self.class_mean[label].scatter_add(1, self.order[label, :count].long().flatten(1), values.flatten(1))
+        return self.class_mean[label].scatter_add(
+            1, self.order[label, :count].long().flatten(1), values.flatten(1)
+        )
 
     def _nearest(self, x: Tensor, block: int) -> Tensor:
         """x (B, n, dim) -> index of the nearest vector of a block's codebook, (B, n)."""

@@ -37,11 +37,15 @@ class Attention(nn.Module):
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv[0], qkv[1], qkv[2]
         if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
+            mixed = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=None if bias is None else bias.to(q.dtype)
+            )
         else:
             # The fused kernel's backward pass is several times slower than this on a CPU.
             logits = (q * (1 / math.sqrt(width // self.heads))) @ k.transpose(-2, -1)
-            mixed = torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1) @ v
+            mixed = (
+                torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1) @ v
+            )
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -53,7 +57,9 @@ class Block(nn.Module):
         self.ln_1 = nn.LayerNorm(width)
         self.attn = Attention(width, heads)
         self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)}
+        )
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         x = x + self.attn(self.ln_1(x), bias)
@@ -83,7 +89,10 @@ class LatentEncoder(nn.Module):
         """pixels (B, 3, 256, 256) in 0..1, latents (256, width) -> (B, channels, 256)."""
         batch = pixels.shape[0]
         patches = self.patch_embed(pixels).flatten(2).transpose(1, 2)
-        seen = torch.cat((self.class_embedding.expand(batch, -1, -1), patches), 1) + self.positional_embedding
+        seen = (
+            torch.cat((self.class_embedding.expand(batch, -1, -1), patches), 1)
+            + self.positional_embedding
+        )
         asked = (latents + self.latent_token_positional_embedding).expand(batch, -1, -1)
         x = self.ln_pre(torch.cat((seen, asked), 1))
         for block in self.transformer:
@@ -108,7 +117,9 @@ class LatentDecoder(nn.Module):
         self.transformer = nn.ModuleList(Block(width, vit.heads) for _ in range(vit.layers))
         self.ln_post = nn.LayerNorm(width)
 
-    def forward(self, codes: Tensor, keep: Tensor | None = None, hint: Tensor | None = None) -> Tensor:
+    def forward(
+        self, codes: Tensor, keep: Tensor | None = None, hint: Tensor | None = None
+    ) -> Tensor:
         """Quantised tokens to patches.
 
         codes: (B, K, code_dim), 1 <= K <= 256, the first K latent tokens.
@@ -117,7 +128,13 @@ class LatentDecoder(nn.Module):
         Returns (B, 256, width), patches in row-major order.
         """
         batch, count = codes.shape[:2]
-        masks = torch.cat((self.class_embedding.expand(batch, -1, -1), self.mask_token.expand(batch, PATCHES, -1)), 1)
+        masks = torch.cat(
+            (
+                self.class_embedding.expand(batch, -1, -1),
+                self.mask_token.expand(batch, PATCHES, -1),
+            ),
+            1,
+        )
         masks = masks + self.positional_embedding
         if hint is not None:
             masks = masks + hint

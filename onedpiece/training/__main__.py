@@ -28,14 +28,22 @@ def main() -> None:
     verb.add_argument("--config", default="default", choices=sorted(CONFIGS))
     verb.set_defaults(do=fit_verb)
 
-    verb = verbs.add_parser("train", help="train from the run's checkpoint to the end of the schedule")
+    verb = verbs.add_parser(
+        "train", help="train from the run's checkpoint to the end of the schedule"
+    )
     _add_run(verb)
     _add_data(verb)
     verb.add_argument("--device", default="cpu")
     verb.add_argument("--steps", type=int, help="stop after this many steps")
-    verb.add_argument("--restart", action="store_true", help="keep the weights, start the schedule anew")
+    verb.add_argument(
+        "--restart", action="store_true", help="keep the weights, start the schedule anew"
+    )
     for field in fields(Recipe):
-        verb.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), help=f"default {field.default}")
+        verb.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            help=f"default {field.default}",
+        )
     verb.set_defaults(do=train_verb)
 
     verb = verbs.add_parser("evaluate", help="print PSNR over a folder of pictures")
@@ -58,7 +66,9 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_data(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--data", type=Path, nargs="+", required=True, help="tar shards or folders of pictures")
+    verb.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="tar shards or folders of pictures"
+    )
     verb.add_argument("--cache", type=Path, required=True, help="folder for the decoded pictures")
 
 
@@ -75,7 +85,9 @@ def fit_verb(args: argparse.Namespace) -> None:
 
 
 def train_verb(args: argparse.Namespace) -> None:
-    asked = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None}
+    asked = {
+        f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None
+    }
     if asked and not args.restart:
         raise SystemExit("a resumed run keeps its recipe: give --restart to change it")
     recipe = replace(Recipe(), **asked) if args.restart else None
@@ -89,7 +101,9 @@ def evaluate_verb(args: argparse.Namespace) -> None:
 
 
 def export_verb(args: argparse.Namespace) -> None:
-    from onedpiece.tokenizer.export import export  # needs onnx and safetensors, which training does without
+    from onedpiece.tokenizer.export import (
+        export,
+    )  # needs onnx and safetensors, which training does without
 
     print(export(averaged_model(args.run), args.out, args.name))
 

@@ -34,7 +34,9 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(model: OneDPiece, pictures: Tensor, lengths: tuple[int, ...] = LENGTHS) -> dict[int, Tensor]:
+def evaluate(
+    model: OneDPiece, pictures: Tensor, lengths: tuple[int, ...] = LENGTHS
+) -> dict[int, Tensor]:
     """PSNR of every picture at every token count: {tokens: (N,)}."""
     scores: dict[int, list[Tensor]] = {length: [] for length in lengths}
     for part in pictures.split(8):

@@ -40,14 +40,20 @@ def fit(shape: Spectral, pictures: Pictures, seed: int = 0) -> SpectralQuantizer
     return quantizer
 
 
-def _coefficients(quantizer: SpectralQuantizer, pictures: Pictures, rng: np.random.Generator) -> Tensor:
+def _coefficients(
+    quantizer: SpectralQuantizer, pictures: Pictures, rng: np.random.Generator
+) -> Tensor:
     """Spectra in RGB, (crops * pictures, 3, frequencies**2); `colour` is still the identity."""
     parts = []
     for crop in range(CROPS):
         for start in range(0, len(pictures), 64):
             chosen = range(start, min(start + 64, len(pictures)))
-            pixels = np.stack([pictures.crop(i, rng) if crop else pictures.centre(i) for i in chosen])
-            parts.append(quantizer.analyse(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255))
+            pixels = np.stack(
+                [pictures.crop(i, rng) if crop else pictures.centre(i) for i in chosen]
+            )
+            parts.append(
+                quantizer.analyse(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+            )
     return torch.cat(parts).unflatten(1, (3, -1))
 
 
@@ -98,12 +104,18 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
             energy, pick = group.square().mean(0).topk(length * shape.dim)
             picks.append(pick)
             scales.append(energy.reshape(length, shape.dim).mean(1).sqrt())
-            samples.append(group[:, pick].reshape(len(group), length, shape.dim) / scales[-1][:, None])
-        quantizer.order[:, first : first + length] = used[torch.stack(picks)].reshape(-1, length, shape.dim).int()
+            samples.append(
+                group[:, pick].reshape(len(group), length, shape.dim) / scales[-1][:, None]
+            )
+        quantizer.order[:, first : first + length] = (
+            used[torch.stack(picks)].reshape(-1, length, shape.dim).int()
+        )
         quantizer.scale[:, first : first + length] = torch.stack(scales)
         books = _books(samples, books)
         quantizer.codebooks.data[block * CODES : (block + 1) * CODES] = torch.cat(books)
-        for group, pick, scale, x, book in zip(groups, picks, scales, samples, books * (len(groups) // len(books))):
+        for group, pick, scale, x, book in zip(
+            groups, picks, scales, samples, books * (len(groups) // len(books))
+        ):
             coded = book[nearest(x.flatten(0, 1), book)].reshape(x.shape) * scale[:, None]
             group[:, pick] -= coded.flatten(1)
         first += length
@@ -118,7 +130,13 @@ def _books(samples: list[Tensor], before: list[Tensor]) -> list[Tensor]:
     """
     if not before:
         return [kmeans(x.flatten(0, 1), CODES // len(samples)) for x in samples]
-    return [kmeans(torch.cat([x.flatten(0, 1) for x in samples]), CODES, before[0] if len(before) == 1 else None)]
+    return [
+        kmeans(
+            torch.cat([x.flatten(0, 1) for x in samples]),
+            CODES,
+            before[0] if len(before) == 1 else None,
+        )
+    ]
 
 
 def kmeans(x: Tensor, count: int, centres: Tensor | None = None) -> Tensor:
@@ -137,4 +155,6 @@ def kmeans(x: Tensor, count: int, centres: Tensor | None = None) -> Tensor:
 def nearest(x: Tensor, centres: Tensor) -> Tensor:
     """x (n, dim) -> index of the nearest centre, (n,), in pieces that fit the cache."""
     half_norm = centres.square().sum(1) / 2
-    return torch.cat([torch.addmm(half_norm, part, centres.T, alpha=-1).argmin(1) for part in x.split(2048)])
+    return torch.cat(
+        [torch.addmm(half_norm, part, centres.T, alpha=-1).argmin(1) for part in x.split(2048)]
+    )

@@ -53,7 +53,9 @@ def batches(pictures: Pictures, recipe: Recipe, step: int) -> Iterator[tuple[Ten
 def learning_rate(recipe: Recipe, step: int, seconds: float) -> float:
     """Factor of the peak rate: linear warm-up by steps, then a cosine to 1 % by seconds."""
     progress = min(1.0, seconds / recipe.seconds)
-    return min(1.0, (step + 1) / recipe.warmup_steps) * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return min(1.0, (step + 1) / recipe.warmup_steps) * (
+        0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+    )
 
 
 class Trainer:
@@ -62,7 +64,9 @@ class Trainer:
     def __init__(self, folder: Path, model: OneDPiece, recipe: Recipe, device: str = "cpu") -> None:
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
         self.model = model.to(self.device, memory_format=torch.channels_last)
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.average = {
+            name: value.detach().clone() for name, value in self.model.state_dict().items()
+        }
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0
 
@@ -84,9 +88,16 @@ class Trainer:
     def resume(cls, folder: Path, device: str = "cpu", recipe: Recipe | None = None) -> Trainer:
         """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-        trainer = cls(folder, build(Config.from_dict(state["config"])), recipe or Recipe(**state["recipe"]), device)
+        trainer = cls(
+            folder,
+            build(Config.from_dict(state["config"])),
+            recipe or Recipe(**state["recipe"]),
+            device,
+        )
         trainer.model.load_state_dict(state["model"])
-        trainer.average = {name: value.to(trainer.device) for name, value in state["average"].items()}
+        trainer.average = {
+            name: value.to(trainer.device) for name, value in state["average"].items()
+        }
         if recipe is None:
             trainer.optimizer.load_state_dict(state["optimizer"])
             trainer.step, trainer.seconds = state["step"], state["seconds"]
@@ -142,7 +153,9 @@ class Trainer:
             losses.append(self.train_step(pixels, keep))
             self.seconds += time.monotonic() - start
             if self.step % LOG_STEPS == 0:
-                self._log(sum(losses) / len(losses), (self.step - first) / max(self.seconds - begun, 1e-9))
+                self._log(
+                    sum(losses) / len(losses), (self.step - first) / max(self.seconds - begun, 1e-9)
+                )
                 losses = []
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save()

@@ -1,0 +1,1 @@
+"""Measurements: speed and memory of the codec, rate-distortion, and how they are made."""

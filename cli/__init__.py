@@ -1,0 +1,56 @@
+"""The command line, `odp`: one file for each verb."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from onedpiece.errors import OdpError
+
+app = typer.Typer(
+    name="odp",
+    help="Pictures as short sequences of tokens: the One-D-Piece image codec.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
+    from onedpiece.cli import decode, encode, info, models, truncate  # noqa: F401  (they register themselves)
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has stopped; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OdpError, OSError) as error:
+        if os.environ.get("ODP_DEBUG"):
+            raise
+        print(f"odp: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import onedpiece
+
+        print(f"odp {onedpiece.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback on failure."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    if debug:
+        os.environ["ODP_DEBUG"] = "1"

@@ -1,0 +1,5 @@
+"""`python -m onedpiece.cli` is `odp`."""
+
+from onedpiece.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""Reading inputs and writing outputs: standard streams, atomic replacement, no silent overwriting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from onedpiece.errors import LimitExceeded, OdpError, OutputError
+
+STREAM = Path("-")
+MAX_INPUT = 512 << 20  # bytes; far above the largest .odp file that the limits on pixels allow
+
+
+def read(path: Path) -> bytes:
+    """A whole file, or standard input for "-". Raises OdpError or LimitExceeded."""
+    try:
+        if path == STREAM:
+            data = sys.stdin.buffer.read(MAX_INPUT + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_INPUT + 1)
+    except OSError as error:
+        raise OdpError(f"cannot be opened: {error.strerror}") from error
+    if len(data) > MAX_INPUT:
+        raise LimitExceeded(f"the file has more than {MAX_INPUT} bytes")
+    return data
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raise OutputError if writing to `path` would overwrite something unasked."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory: use --out-dir to write into it")
+    if path != STREAM and not force and path.exists():
+        raise OutputError(f"{path} exists: use --force to overwrite it")
+
+
+def write(path: Path, data: bytes, force: bool) -> None:
+    """Write to standard output for "-", else to a temporary file that is renamed when complete.
+
+    Raises OutputError.
+    """
+    if path == STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        check_free(path, force)
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise

@@ -1,0 +1,36 @@
+"""Arguments and options that verbs share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+OutDir = Annotated[Path | None, typer.Option(help="Folder for the outputs of several inputs.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print a line of JSON for every file on stdout.")
+]
+ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
+
+
+def check_streams(paths: list[Path], out_dir: Path | None, json: bool) -> None:
+    """Refuse combinations in which two things would share standard output, or that make no file name."""
+    stream = Path("-")
+    if out_dir is not None and stream in paths:
+        raise typer.BadParameter("standard input has no name to use in --out-dir")
+    if out_dir is None and json and paths[-1] == stream:
+        raise typer.BadParameter("--json and the output cannot both go to standard output")

@@ -1,0 +1,32 @@
+"""`odp truncate`: a smaller file from a larger one, without any network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onedpiece.cli import app, options
+
+
+@app.command()
+def truncate(
+    source: Annotated[Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.")],
+    tokens: Annotated[
+        int, typer.Option("--tokens", "-n", min=1, max=256, help="Tokens to keep of each tile.")
+    ],
+    force: options.Force = False,
+) -> None:
+    """Keep only the first tokens: the bytes that encoding with so few would give."""
+    from onedpiece import bitstream
+    from onedpiece.cli import files
+    from onedpiece.errors import OdpError
+
+    files.check_free(target, force)
+    try:
+        data = bitstream.truncate(files.read(source), tokens)
+    except OdpError as error:
+        raise type(error)(f"{source}: {error}") from error
+    files.write(target, data, force)

@@ -1,0 +1,95 @@
+"""Pictures as the codec sees them: upright RGB, 8 bits; and back."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from onedpiece.bitstream import MAGIC, MAX_PIXELS
+from onedpiece.errors import LimitExceeded, PictureError
+
+Image.MAX_IMAGE_PIXELS = None  # `open_picture` has a limit of its own, checked before decoding
+
+BACKGROUND = (255, 255, 255)  # behind transparent pixels
+GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """pixels: uint8 (H, W, 3), sRGB; grey: whether the source had no colour channels."""
+
+    pixels: np.ndarray
+    grey: bool
+
+
+def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture file in any format that Pillow knows.
+
+    Raises PictureError if it cannot be read, LimitExceeded (before decoding) if it is too large.
+    """
+    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source)
+    with file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise PictureError("this is an .odp picture already")
+        file.seek(0)
+        try:
+            with Image.open(file) as image:
+                _check_size(image, max_pixels)
+                return from_pillow(image)
+        except UnidentifiedImageError:
+            raise PictureError("not a picture in a format that can be read") from None
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError) as error:
+            # What Pillow's plugins raise for broken files.
+            raise PictureError(f"the picture cannot be read: {error}") from error
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """Upright, on a white background if transparent, 8 bits.
+
+    Raises PictureError for a picture of no pixels or of several frames.
+    """
+    if min(image.size) < 1:
+        raise PictureError("the picture has no pixels")
+    if getattr(image, "is_animated", False):
+        raise PictureError("the picture is animated: only still pictures can be encoded")
+    grey = image.mode in GREY_MODES
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
+        upright = _eight_bits(upright)
+    if upright.has_transparency_data:
+        opaque = Image.new("RGBA", upright.size, BACKGROUND)
+        opaque.alpha_composite(upright.convert("RGBA"))
+        upright = opaque
+    return Picture(np.asarray(upright.convert("RGB")), grey)
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """Mode "L" for a grey picture, else "RGB"."""
+    image = Image.fromarray(picture.pixels)
+    return image.convert("L") if picture.grey else image
+
+
+def _open_file(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise PictureError(f"cannot be opened: {error.strerror}") from error
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise LimitExceeded(f"the picture has {width}x{height} pixels, more than {max_pixels}")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit (or wider, clipped) grey to 8-bit grey."""
+    wide = np.asarray(image, dtype=np.float64)
+    if image.mode == "F":
+        raise PictureError("floating-point pictures have no defined range")
+    return Image.fromarray((wide / 257).round().clip(0, 255).astype(np.uint8))

@@ -1,0 +1,95 @@
+"""Which models are installed: the bundled one, and folders that the user names."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from onedpiece.errors import ModelError, UnknownModel
+
+BUNDLED = Path(__file__).parent
+SEARCH_VARIABLE = "ODP_MODELS"
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model directory (`onedpiece.tokenizer.export` writes them).
+
+    fingerprint: SHA-256 of the weights file, hexadecimal; files name a model by its first 3 bytes.
+    blank: RGB colour, 0..255, of a tile of which no token is known.
+    """
+
+    path: Path
+    name: str
+    fingerprint: str
+    blank: tuple[int, int, int]
+    config: dict
+
+    @property
+    def key(self) -> bytes:
+        """How .odp files name this model: 3 bytes."""
+        return bytes.fromhex(self.fingerprint[:6])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files of the model."""
+        return sum(file.stat().st_size for file in self.path.iterdir())
+
+
+def read_model(path: Path) -> Model:
+    """The model in a directory. Raises ModelError if there is none, or if it is incomplete."""
+    try:
+        manifest = json.loads((path / "model.json").read_text())
+        model = Model(
+            path=path,
+            name=str(manifest["name"]),
+            fingerprint=str(manifest["fingerprint"]),
+            blank=tuple(int(value) for value in manifest["blank"]),
+            config=dict(manifest["config"]),
+        )
+        bytes.fromhex(model.fingerprint)
+    except OSError:
+        raise ModelError(f"no model in {path}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path / 'model.json'} is not a model's manifest") from error
+    for name in ("encoder.onnx", "decoder.onnx", "weights.safetensors"):
+        if not (path / name).is_file():
+            raise ModelError(f"the model in {path} is incomplete: {name} is missing")
+    return model
+
+
+def installed() -> list[Model]:
+    """Bundled models, then those in the folders listed in the environment variable ODP_MODELS."""
+    folders = [
+        BUNDLED,
+        *map(Path, filter(None, os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep))),
+    ]
+    manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
+    return [read_model(manifest.parent) for manifest in manifests]
+
+
+def find(name: str | Path) -> Model:
+    """The model of this name, or in this directory. Raises UnknownModel or ModelError."""
+    for model in installed():
+        if model.name == str(name):
+            return model
+    if Path(name).is_dir():
+        return read_model(Path(name))
+    raise UnknownModel(f"no model '{name}': `odp models` lists those installed")
+
+
+def find_by_key(key: bytes, also: Model | None = None) -> Model:
+    """The model that a file names by 3 bytes; `also` is considered beside the installed ones.
+
+    Raises UnknownModel if it is not here.
+    """
+    for model in ([also] if also else []) + installed():
+        if model.key == key:
+            return model
+    raise UnknownModel(
+        f"the file needs model {key.hex()}, which is not installed: ask its sender for the model's "
+        f"directory and name it with --model, or put it into a folder listed in {SEARCH_VARIABLE}"
+    )

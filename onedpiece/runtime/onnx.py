@@ -1,0 +1,89 @@
+"""ONNX Runtime: what encoding and decoding use."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onedpiece.errors import DeviceError, ModelError
+from onedpiece.models.registry import Model
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class OnnxRuntime:
+    """A model's ONNX graphs. Each is loaded when it is first needed.
+
+    device: "cuda", "cpu" or "auto" (CUDA where there is a working one).
+    threads: CPU threads of a network; all cores if None.
+
+    Raises DeviceError if CUDA was asked for and does not work, ModelError if a graph does not load.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
+        if device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}")
+        self._model, self._threads = model, threads
+        self._explicit = device == "cuda"
+        self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
+
+    def encode(self, tiles: np.ndarray) -> np.ndarray:
+        return self._encoder.run(None, {"pixels": tiles})[0].astype(np.uint16)
+
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        return self._decoder.run(None, {"tokens": tokens.astype(np.int32)})[0]
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self._load(self._model.path / "encoder.onnx")
+
+    @cached_property
+    def _decoder(self) -> Any:
+        return self._load(self._model.path / "decoder.onnx")
+
+    def _load(self, graph: Path) -> Any:
+        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
+        with contextlib.redirect_stdout(io.StringIO()):
+            if self.device == "cuda":
+                session = self._session(graph, [CUDA, CPU])
+                if session is not None and session.get_providers()[0] == CUDA:
+                    return session
+                if self._explicit:
+                    raise DeviceError("CUDA does not work here: see the notes on GPUs in README")
+                print("odp: CUDA does not work here, using the CPU", file=sys.stderr)
+                self.device = "cpu"
+            session = self._session(graph, [CPU])
+        if session is None:
+            raise ModelError(f"{graph} cannot be loaded")
+        return session
+
+    def _session(self, graph: Path, providers: list[str]) -> Any:
+        import onnxruntime
+
+        if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = self._threads or 0
+        try:
+            return onnxruntime.InferenceSession(graph, options, providers=providers)
+        except Exception:  # its own exceptions have no common base
+            return None
+
+
+def _has_driver() -> bool:
+    """Whether there is an NVIDIA driver; asking ONNX Runtime without one costs time and noise."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,29 @@
+"""PyTorch, for comparison with ONNX Runtime and for work on models (needs the extra `onedpiece[torch]`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from onedpiece.models.registry import Model
+from onedpiece.tokenizer.config import Config
+from onedpiece.tokenizer.weights import load
+
+
+class TorchRuntime:
+    """A model's PyTorch module, in float32."""
+
+    def __init__(self, model: Model, device: str = "cpu") -> None:
+        self.device = device
+        config = Config.from_dict(model.config)
+        self._module = load(config, model.path / "weights.safetensors").to(device)
+
+    @torch.inference_mode()
+    def encode(self, tiles: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self._module.encode(pixels).cpu().numpy().astype(np.uint16)
+
+    @torch.inference_mode()
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        pixels = self._module.decode(torch.from_numpy(tokens.astype(np.int64)).to(self.device))
+        return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()

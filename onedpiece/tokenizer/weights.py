@@ -1,0 +1,33 @@
+"""The weights file of a model directory: safetensors, large parameters as float16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from onedpiece.tokenizer.config import Config
+from onedpiece.tokenizer.onedpiece import OneDPiece, build
+
+HALF_FROM = 1024  # smaller parameters stay float32: nothing to gain
+
+
+def save(model: OneDPiece, path: Path) -> None:
+    """Write all parameters and tables of a model."""
+    save_file({key: _stored(value) for key, value in model.state_dict().items()}, path)
+
+
+def load(config: Config, path: Path) -> OneDPiece:
+    """The module of a configuration with the weights of a file, float32, in evaluation mode."""
+    model = build(config)
+    stored = load_file(path)
+    model.load_state_dict(
+        {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
+    )
+    return model.eval()
+
+
+def _stored(value: Tensor) -> Tensor:
+    half = value.is_floating_point() and value.numel() >= HALF_FROM
+    return (value.half() if half else value).contiguous()
