@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import typer
-
 from onedpiece.cli import files
+
 from onedpiece.errors import OdpError, OutputError
 
 Loaded = TypeVar("Loaded")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from onedpiece.cli import app, options
 
 
@@ -28,9 +27,9 @@ def encode(
     """Encode pictures as .odp files."""
     options.check_streams(paths, out_dir, json)
 
+    from onedpiece.cli import batch, files
     from PIL import Image
 
-    from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
     from onedpiece.image import Picture, open_picture
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from onedpiece.cli import app, options
 
 
@@ -19,6 +18,7 @@ def info(
 ) -> None:
     """Show dimensions, tokens, model and bytes of .odp files."""
     from onedpiece.cli import files
+
     from onedpiece.errors import OdpError
 
     failed = False

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from onedpiece.cli import app, options
 
 
@@ -20,8 +19,9 @@ def truncate(
     force: options.Force = False,
 ) -> None:
     """Keep only the first tokens: the bytes that encoding with so few would give."""
-    from onedpiece import bitstream
     from onedpiece.cli import files
+
+    from onedpiece import bitstream
     from onedpiece.errors import OdpError
 
     files.check_free(target, force)

@@ -74,7 +74,7 @@ class Codec:
             raise ValueError("at least one token is needed")
         models = [self.model_of(file) for file in files]
         painted = [
-            np.tile(np.float32(model.blank), (file.header.grid.count, TILE, TILE, 1))
+            np.tile(np.array(model.blank, np.float32), (file.header.grid.count, TILE, TILE, 1))
             for file, model in zip(files, models, strict=True)
         ]
         # Tiles that go through the same network with the same number of tokens, whatever their file.

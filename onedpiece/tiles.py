@@ -6,7 +6,6 @@ import numpy as np
 
 from onedpiece.grid import TILE, Grid
 
-
 WANTED_OVERLAP = 32
 OVERLAP_STEP = 8
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onedpiece.errors import LimitExceeded, OdpError, UnsupportedFile
 from onedpiece.bitstream.header import Header
 from onedpiece.bitstream.parts import Part, pack_parts, unpack_parts
 from onedpiece.bitstream.payload import pack_tokens, unpack_tokens
+from onedpiece.errors import LimitExceeded, OdpError, UnsupportedFile
 
 MAX_PIXELS = 16384**2
 """Pixels that a picture may have unless the caller says otherwise."""

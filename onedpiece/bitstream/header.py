@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
 from onedpiece.grid import TILE, Grid
-from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 
 MAGIC = b"\x9dP"
 """0x1D for 1-D with the high bit set, so that a 7-bit transfer shows, then P for Piece."""

@@ -43,11 +43,12 @@ def read_model(path: Path) -> Model:
     """The model in a directory. Raises ModelError if there is none, or if it is incomplete."""
     try:
         manifest = json.loads((path / "model.json").read_text())
+        red, green, blue = manifest["blank"]
         model = Model(
             path=path,
             name=str(manifest["name"]),
             fingerprint=str(manifest["fingerprint"]),
-            blank=tuple(int(value) for value in manifest["blank"]),
+            blank=(int(red), int(green), int(blue)),
             config=dict(manifest["config"]),
         )
         bytes.fromhex(model.fingerprint)

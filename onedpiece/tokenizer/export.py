@@ -114,6 +114,7 @@ def _write_graph(
             optimize=False,
             verbose=False,
         )
+    assert program is not None
     parameters = {f"model.{key}" for key in module.state_dict()} | set(module.state_dict())
     # Folding a parameter would put a second copy of it into the graph; ONNX Runtime folds when it loads.
     optimize_ir(

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from onedpiece.tokenizer.config import TOKENS, Config
-from onedpiece.tokenizer.pixels import WORK, CodebookHead, MaskGitDecoder, PatchHint, RepairDecoder
+from onedpiece.tokenizer.pixels import (
+    WORK,
+    CodebookHead,
+    MaskGitDecoder,
+    PatchHint,
+    RepairDecoder,
+    zero_,
+)
 from onedpiece.tokenizer.quantizer import VectorQuantizer
 from onedpiece.tokenizer.spectral import SpectralQuantizer, cosine_basis
 from onedpiece.tokenizer.vit import LatentDecoder, LatentEncoder
@@ -72,6 +79,8 @@ class PaperOneDPiece(OneDPiece):
 class SpectralOneDPiece(OneDPiece):
     """One-D-Piece whose tokens start as a cosine transform, and whose decoder repairs what they describe."""
 
+    small_basis: Tensor
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         assert config.spectral is not None
@@ -83,8 +92,7 @@ class SpectralOneDPiece(OneDPiece):
                 torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
             )
             self.encoder = LatentEncoder(config.encoder, dim)
-            nn.init.zeros_(self.encoder.conv_out.weight)
-            nn.init.zeros_(self.encoder.conv_out.bias)
+            zero_(self.encoder.conv_out)
         self.decoder = LatentDecoder(config.decoder, dim)
         self.quality = nn.Embedding(TOKENS, width)
         self.kind = nn.Embedding(config.spectral.classes, width)

@@ -57,7 +57,8 @@ class MaskGitDecoder(nn.Module):
         self.mid = nn.ModuleList(_MaskGitBlock(widths[-1], widths[-1]) for _ in range(2))
         inputs = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(
-            _MaskGitLevel(i, o, level > 0) for level, (i, o) in enumerate(zip(inputs, widths))
+            _MaskGitLevel(i, o, level > 0)
+            for level, (i, o) in enumerate(zip(inputs, widths, strict=True))
         )
         self.norm_out = nn.GroupNorm(32, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
@@ -84,6 +85,12 @@ class CodebookHead(nn.Module):
         return (chances @ codebook).transpose(1, 2).unflatten(2, (GRID, GRID))
 
 
+def zero_(layer: nn.Linear | nn.Conv2d) -> None:
+    """Make a layer say nothing, so that training starts from what the rest of the model does."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class _RepairBlock(nn.Module):
     """Residual block whose channels are scaled and shifted by what is known of the picture's quality."""
 
@@ -92,8 +99,7 @@ class _RepairBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.condition = nn.Linear(condition, 2 * channels)
-        nn.init.zeros_(self.condition.weight)
-        nn.init.zeros_(self.condition.bias)
+        zero_(self.condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         gain, shift = self.condition(condition)[..., None, None].chunk(2, 1)
@@ -112,8 +118,7 @@ class RepairDecoder(nn.Module):
         self.blocks = nn.ModuleList(_RepairBlock(channels, width) for _ in range(depth))
         self.head = nn.Conv2d(channels, 3 * CELL * CELL, 3, padding=1)
         self.paint = nn.PixelShuffle(CELL)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        zero_(self.head)
 
     def forward(self, patches: Tensor, small: Tensor, condition: Tensor) -> Tensor:
         """patches (B, 256, width), small (B, 3, 64, 64), condition (B, width) -> residual (B, 3, 256, 256)."""

@@ -32,6 +32,15 @@ class SpectralQuantizer(nn.Module):
     A picture's coefficients are one row of `size` = 3 * frequencies**2 numbers, colour channel outermost.
     """
 
+    basis: Tensor
+    block_of: Tensor
+    colour: Tensor
+    class_mean: Tensor
+    class_bias: Tensor
+    class_weight: Tensor
+    order: Tensor
+    scale: Tensor
+
     def __init__(self, shape: Spectral) -> None:
         super().__init__()
         if sum(shape.blocks) != TOKENS or CODES % shape.classes:

@@ -97,7 +97,8 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
     shape = quantizer.shape
     for label, group in enumerate(groups):
         group -= quantizer.class_mean[label, used]
-    first, books = 0, []
+    first = 0
+    books: list[Tensor] = []
     for block, length in enumerate(shape.blocks):
         picks, scales, samples = [], [], []
         for group in groups:
@@ -114,7 +115,7 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
         books = _books(samples, books)
         quantizer.codebooks.data[block * CODES : (block + 1) * CODES] = torch.cat(books)
         for group, pick, scale, x, book in zip(
-            groups, picks, scales, samples, books * (len(groups) // len(books))
+            groups, picks, scales, samples, books * (len(groups) // len(books)), strict=True
         ):
             coded = book[nearest(x.flatten(0, 1), book)].reshape(x.shape) * scale[:, None]
             group[:, pick] -= coded.flatten(1)

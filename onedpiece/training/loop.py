@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(self, folder: Path, model: OneDPiece, recipe: Recipe, device: str = "cpu") -> None:
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {
             name: value.detach().clone() for name, value in self.model.state_dict().items()
         }
@@ -71,7 +71,9 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
 
     def _groups(self) -> list[dict[str, Any]]:
-        tables, matrices, others = [], [], []
+        tables: list[Tensor] = []
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
         for name, parameter in self.model.named_parameters():
             if name == "quantize.codebooks":
                 parameter.requires_grad_(self.recipe.codebook_rate > 0)

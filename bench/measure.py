@@ -1,0 +1,63 @@
+"""Timing and memory, the same way for everything that is compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds: median, and the quartiles of the repeats."""
+
+    median: float
+    low: float
+    high: float
+
+
+def repeat(action: Callable[[], object], times: int) -> Spread:
+    """Time `action` after one warm-up call; times >= 2."""
+    action()
+    return spread([_seconds(action) for _ in range(times)])
+
+
+def spread(seconds: list[float]) -> Spread:
+    """Median and quartiles of at least two measurements."""
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Spread(median, low, high)
+
+
+def process(arguments: list[str]) -> tuple[float, int]:
+    """Run a command: wall seconds and peak resident bytes. Raises CalledProcessError."""
+    start = time.perf_counter()
+    child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, arguments)
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def machine(threads: int) -> str:
+    """One line that says what was measured on."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            models = [
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            ]
+        name = models[0] if models else name
+    return f"{name}, {threads} threads of {os.cpu_count()}, Python {platform.python_version()}"
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start

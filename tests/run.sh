@@ -1,0 +1,13 @@
+#!/bin/sh
+# Set up a fresh machine (Python 3.11 or newer) and run all checks and tests.
+set -eu
+cd "$(dirname "$0")/.."
+python3 -m venv .venv
+pip=".venv/bin/python -m pip install --quiet"
+# PyTorch first, at the version that was tested, so that no later requirement picks another.
+$pip torch==2.13.0
+$pip --editable ".[torch,test]"
+.venv/bin/ruff format --check .
+.venv/bin/ruff check .
+.venv/bin/mypy
+.venv/bin/python -m pytest -q
