@@ -77,7 +77,8 @@ def plan(paths: list[Path], out_dir: Path | None, suffix: str, suffixes: set[str
     """IN OUT without --out-dir, else every input (files, folders, patterns) into that folder.
 
     suffix: of outputs in a folder; suffixes: what counts as an input inside a folder that is named as input.
-    Raises typer.BadParameter for wrong usage and OutputError if the folder cannot be made.
+    Raises typer.BadParameter for wrong usage, OutputError if the folder cannot be made, and OdpError
+    for a folder or a pattern that gives no input.
     """
     if out_dir is None:
         if len(paths) != 2:
@@ -87,17 +88,24 @@ def plan(paths: list[Path], out_dir: Path | None, suffix: str, suffixes: set[str
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out_dir} cannot be made: {error.strerror}") from error
-    return [Job(source, out_dir / (source.stem + suffix)) for source in _expand(paths, suffixes)]
+    return [Job(source, out_dir / (source.stem + suffix)) for source in expand(paths, suffixes)]
 
 
-def _expand(paths: Iterable[Path], suffixes: set[str]) -> Iterator[Path]:
+def expand(paths: Iterable[Path], suffixes: set[str]) -> Iterator[Path]:
+    """Files as they are, folders as the files in them, patterns as what they match."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(
+            found = sorted(
                 p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file()
             )
+            if not found:
+                raise OdpError(f"{path}: nothing in this folder can be an input")
+            yield from found
         elif not path.exists() and glob.has_magic(str(path)):
-            yield from map(Path, sorted(glob.glob(str(path))))
+            found = sorted(map(Path, glob.glob(str(path))))
+            if not found:
+                raise OdpError(f"{path}: no file matches")
+            yield from found
         else:
             yield path
 

@@ -25,6 +25,23 @@ def demo(
 
 
 @bench.command()
+def rd(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PICTURES...", help="Pictures or folders.")
+    ],
+    csv: Annotated[Path | None, typer.Option(help="Write every result to this table.")] = None,
+    device: options.DeviceOption = options.Device.auto,
+) -> None:
+    """Rate-distortion: PSNR beside JPEG, WebP and AVIF files of no more bytes, each at its best."""
+    from onedpiece.bench.rate_distortion import rate_distortion
+    from onedpiece.cli import batch
+    from PIL import Image
+
+    Image.init()
+    rate_distortion(batch.expand(paths, set(Image.registered_extensions())), csv, device)
+
+
+@bench.command()
 def speed(
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads for everything.")

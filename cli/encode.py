@@ -27,12 +27,16 @@ def encode(
     """Encode pictures as .odp files."""
     options.check_streams(paths, out_dir, json)
 
+    import warnings
+
     from onedpiece.cli import batch, files
     from PIL import Image
 
     from onedpiece.codec import Codec
     from onedpiece.image import Picture, open_picture
 
+    # A picture either can be read, or is reported in one line.
+    warnings.filterwarnings("ignore", module="PIL")
     Image.init()
     codec = Codec(model, device)
 

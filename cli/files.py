@@ -32,21 +32,25 @@ def check_free(path: Path, force: bool) -> None:
     """Raise OutputError if writing to `path` would overwrite something unasked."""
     if path.is_dir():
         raise OutputError(f"{path} is a directory: use --out-dir to write into it")
-    if path != STREAM and not force and path.exists():
+    if path != STREAM and not force and path.is_file():
         raise OutputError(f"{path} exists: use --force to overwrite it")
 
 
 def write(path: Path, data: bytes, force: bool) -> None:
     """Write to standard output for "-", else to a temporary file that is renamed when complete.
 
+    A pipe or a device is written to as it is: renaming would replace it.
     Raises OutputError.
     """
     if path == STREAM:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}.part")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         with partial.open("xb") as file:
             file.write(data)
             file.flush()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from onedpiece.bitstream import MAGIC, MAX_PIXELS
-from onedpiece.errors import LimitExceeded, PictureError
+from onedpiece.errors import LimitExceeded, OdpError, PictureError
 
 Image.MAX_IMAGE_PIXELS = None  # `open_picture` has a limit of its own, checked before decoding
 
@@ -43,8 +43,9 @@ def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
                 return from_pillow(image)
         except UnidentifiedImageError:
             raise PictureError("not a picture in a format that can be read") from None
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError) as error:
-            # What Pillow's plugins raise for broken files.
+        except OdpError:
+            raise
+        except Exception as error:  # Pillow's plugins raise what they like for broken files
             raise PictureError(f"the picture cannot be read: {error}") from error
 
 
@@ -55,7 +56,8 @@ def from_pillow(image: Image.Image) -> Picture:
     """
     if min(image.size) < 1:
         raise PictureError("the picture has no pixels")
-    if getattr(image, "is_animated", False):
+    # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise PictureError("the picture is animated: only still pictures can be encoded")
     grey = image.mode in GREY_MODES
     upright = ImageOps.exif_transpose(image)

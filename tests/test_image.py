@@ -1,0 +1,195 @@
+"""Reading pictures: upright, opaque, 8 bits; everything else is a PictureError."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from onedpiece.errors import LimitExceeded, OdpError, PictureError
+from onedpiece.image import Picture, from_pillow, open_picture, to_pillow
+
+
+def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def coloured() -> Image.Image:
+    y, x = np.mgrid[:60, :70]
+    return Image.fromarray(np.stack([3 * x, 4 * y, x + y], -1).astype(np.uint8))
+
+
+def oriented(format: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(coloured(), format, exif=exif)
+
+
+class TestOrientation:
+    @pytest.mark.parametrize(
+        "orientation, upright",
+        [
+            (1, lambda a: a),
+            (2, lambda a: a[:, ::-1]),
+            (3, lambda a: a[::-1, ::-1]),
+            (4, lambda a: a[::-1]),
+            (5, lambda a: a.swapaxes(0, 1)),
+            (6, lambda a: np.rot90(a, -1)),
+            (7, lambda a: a[::-1, ::-1].swapaxes(0, 1)),
+            (8, lambda a: np.rot90(a)),
+        ],
+    )
+    def test_what_exif_says_is_applied(self, orientation, upright):
+        picture = open_picture(oriented("PNG", orientation))
+        np.testing.assert_array_equal(picture.pixels, upright(np.asarray(coloured())))
+
+    def test_a_jpeg_from_a_camera_held_upright_is_portrait(self):
+        assert open_picture(oriented("JPEG", 6)).pixels.shape == (70, 60, 3)
+
+
+class TestGrey:
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16"])
+    def test_grey_pictures_are_grey(self, mode):
+        assert open_picture(saved(Image.new(mode, (5, 4)))).grey
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+    def test_pictures_with_colour_channels_are_not(self, mode):
+        assert not open_picture(saved(Image.new(mode, (5, 4)))).grey
+
+    def test_16_bits_are_scaled_to_8(self):
+        levels = np.array([[0, 1 * 257, 100 * 257, 200 * 257 + 90, 65535]], np.uint16)
+        picture = open_picture(saved(Image.fromarray(levels)))
+        np.testing.assert_array_equal(picture.pixels[0, :, 1], [0, 1, 100, 200, 255])
+
+    def test_a_grey_picture_leaves_as_mode_l_and_a_coloured_one_as_rgb(self):
+        pixels = np.full((4, 5, 3), 77, np.uint8)
+        assert to_pillow(Picture(pixels, grey=True)).mode == "L"
+        assert to_pillow(Picture(pixels, grey=False)).mode == "RGB"
+        assert to_pillow(Picture(pixels, grey=True)).getpixel((0, 0)) == 77
+
+
+class TestTransparency:
+    def test_it_is_laid_on_white(self):
+        image = Image.new("RGBA", (3, 1))
+        image.putdata([(255, 0, 0, 255), (0, 0, 255, 0), (255, 0, 0, 128)])
+        row = open_picture(saved(image)).pixels[0].astype(int)
+        np.testing.assert_array_equal(row[:2], [(255, 0, 0), (255, 255, 255)])
+        np.testing.assert_allclose(row[2], (255, 127, 127), atol=1)
+
+    def test_so_is_that_of_grey_pictures(self):
+        picture = open_picture(saved(Image.new("LA", (2, 2), (0, 0))))
+        assert picture.grey and (picture.pixels == 255).all()
+
+    def test_a_transparent_colour_of_a_palette_is_white(self):
+        image = Image.new("P", (2, 1))
+        image.putpalette([10, 20, 30, 40, 50, 60])
+        image.putdata([0, 1])
+        picture = open_picture(saved(image, transparency=1))
+        np.testing.assert_array_equal(picture.pixels[0], [(10, 20, 30), (255, 255, 255)])
+
+
+class TestOtherKinds:
+    def test_cmyk_becomes_rgb(self):
+        data = saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")
+        np.testing.assert_allclose(open_picture(data).pixels[8, 8].astype(int), (255, 0, 0), atol=6)
+
+    def test_an_animation_is_refused(self):
+        frames = [Image.new("P", (8, 8), colour) for colour in (0, 1)]
+        frames[1].putpalette([0, 0, 0, 255, 0, 0])
+        data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+        with pytest.raises(PictureError, match="animated"):
+            open_picture(data)
+
+    def test_a_gif_of_one_frame_is_a_picture(self):
+        assert open_picture(saved(coloured(), "GIF")).pixels.shape == (60, 70, 3)
+
+    def test_a_jpeg_with_a_second_picture_inside_is_its_first(self):
+        extra = Image.new("RGB", (20, 10), "blue")
+        data = saved(Image.new("RGB", (40, 30), "red"), "MPO", save_all=True, append_images=[extra])
+        picture = open_picture(data)
+        assert picture.pixels.shape == (30, 40, 3) and picture.pixels[0, 0, 0] > 250
+
+    def test_floating_point_is_refused(self):
+        with pytest.raises(PictureError, match="floating-point"):
+            open_picture(saved(Image.new("F", (4, 4)), "TIFF"))
+
+    def test_an_image_without_pixels_is_refused(self):
+        with pytest.raises(PictureError, match="no pixels"):
+            from_pillow(Image.new("RGB", (0, 5)))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG file that ends where its pixels should begin."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+class TestBadInput:
+    def test_too_many_pixels_are_refused_before_any_is_decoded(self):
+        with pytest.raises(LimitExceeded, match="30000x30000"):
+            open_picture(png_header(30_000, 30_000))
+
+    def test_the_limit_can_be_set(self):
+        data = saved(coloured())
+        assert open_picture(data, max_pixels=60 * 70).pixels.size
+        with pytest.raises(LimitExceeded):
+            open_picture(data, max_pixels=60 * 70 - 1)
+
+    def test_a_picture_whose_pixels_are_missing_cannot_be_read(self):
+        with pytest.raises(PictureError):
+            open_picture(png_header(30, 30))
+
+    def test_a_truncated_jpeg_cannot_be_read(self):
+        data = saved(coloured(), "JPEG")
+        with pytest.raises(PictureError, match="truncated"):
+            open_picture(data[: len(data) // 2])
+
+    @pytest.mark.parametrize("data", [b"", b"hello", bytes(1000)])
+    def test_what_is_no_picture_cannot_be_read(self, data):
+        with pytest.raises(PictureError, match="not a picture"):
+            open_picture(data)
+
+    def test_an_odp_file_is_named_as_such(self, one_tile):
+        with pytest.raises(PictureError, match=r"an \.odp picture already"):
+            open_picture(one_tile)
+
+    def test_a_file_that_is_not_there_cannot_be_opened(self, tmp_path):
+        with pytest.raises(PictureError, match="cannot be opened: No such file"):
+            open_picture(tmp_path / "nothing.png")
+
+    @pytest.mark.parametrize("error", [RuntimeError, struct.error, SyntaxError, zlib.error])
+    def test_whatever_pillow_raises_is_a_picture_error(self, error, monkeypatch):
+        def load(self):
+            raise error("broken in some way")
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+        with pytest.raises(PictureError, match="broken in some way"):
+            open_picture(saved(coloured()))
+
+    @settings(deadline=None, max_examples=150)
+    @given(
+        st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]),
+        st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=8),
+        st.integers(0, 3000),
+    )
+    @example("PNG", [], 40)
+    def test_damaged_files_raise_nothing_else(self, format, changes, cut):
+        data = bytearray(oriented(format, 6) if format in {"PNG", "JPEG"} else saved(coloured(), format))
+        for position, value in changes:
+            data[position % len(data)] = value
+        try:
+            picture = open_picture(bytes(data[: cut or None]), max_pixels=1_000_000)
+        except OdpError:
+            return
+        assert picture.pixels.dtype == np.uint8 and picture.pixels.shape[2] == 3

@@ -1,0 +1,92 @@
+"""Tiles: cut and joined again they are the picture, and neighbours fade into each other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onedpiece.grid import TILE, Grid
+from onedpiece.tiles import OVERLAP_STEP, WANTED_OVERLAP, free_overlap, join, split
+
+sides = st.integers(1, 700)
+overlaps = st.sampled_from(range(0, 121, 8))
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sides, sides, overlaps)
+def test_unchanged_tiles_give_the_same_picture(width, height, overlap):
+    pixels, grid = noise(width, height), Grid(width, height, overlap)
+    tiles = split(pixels, grid)
+    assert tiles.shape == (grid.count, TILE, TILE, 3)
+    np.testing.assert_array_equal(join(tiles.astype(np.float32), grid), pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 1000), (1000, 1), (2, 257), (256, 256), (257, 256)])
+def test_extreme_shapes_come_back(size):
+    pixels, grid = noise(*size), Grid(*size, overlap=32)
+    np.testing.assert_array_equal(join(split(pixels, grid).astype(np.float32), grid), pixels)
+
+
+def test_what_lies_beyond_the_edge_is_the_picture_mirrored():
+    pixels = noise(100, 200)
+    (tile,) = split(pixels, Grid(100, 200, 0))
+    np.testing.assert_array_equal(tile[:200, 100:199], pixels[:, -2::-1])
+    np.testing.assert_array_equal(tile[200:, :100], pixels[-2:-58:-1])
+
+
+def test_the_single_pixel_fills_its_tile():
+    pixels = noise(1, 1)
+    assert (split(pixels, Grid(1, 1, 0)) == pixels[0, 0]).all()
+
+
+def constant_tiles(*values: float) -> np.ndarray:
+    return np.stack([np.full((TILE, TILE, 3), value, np.float32) for value in values])
+
+
+@pytest.mark.parametrize("overlap", [8, 32, 120])
+def test_neighbours_fade_linearly_over_the_overlap(overlap):
+    grid = Grid(TILE + TILE - overlap, TILE, overlap)
+    row = join(constant_tiles(0, 240), grid)[17, :, 0].astype(float)
+    assert (row[: TILE - overlap] == 0).all()
+    assert (row[TILE:] == 240).all()
+    expected = 240 * (np.arange(overlap) + 0.5) / overlap
+    np.testing.assert_allclose(row[TILE - overlap : TILE], expected, atol=0.51)
+
+
+def test_without_overlap_tiles_meet_at_a_hard_edge():
+    row = join(constant_tiles(0, 240), Grid(512, 256, 0))[0, :, 0]
+    assert set(row[:256]) == {0} and set(row[256:]) == {240}
+
+
+def test_the_four_tiles_of_a_corner_share_it_equally():
+    overlap = 32
+    side = 2 * TILE - overlap
+    picture = join(constant_tiles(0, 80, 160, 240), Grid(side, side, overlap))
+    middle = picture[side // 2 - 1 : side // 2 + 1, side // 2 - 1 : side // 2 + 1]
+    assert abs(middle.mean() - 120) < 0.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(sides, sides, overlaps)
+def test_the_weights_of_every_pixel_add_up_to_one(width, height, overlap):
+    grid = Grid(width, height, overlap)
+    assert (join(constant_tiles(*[255.0] * grid.count), grid) == 255).all()
+
+
+def test_decoded_values_out_of_range_are_clipped():
+    picture = join(constant_tiles(-20, 300), Grid(512, 256, 0))
+    assert picture[0, 0, 0] == 0 and picture[0, -1, 0] == 255
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_the_overlap_costs_no_tile_and_could_not_be_larger(width, height):
+    overlap = free_overlap(width, height)
+    fewest = Grid(width, height, 0).count
+    assert overlap % OVERLAP_STEP == 0 and 0 <= overlap <= WANTED_OVERLAP
+    assert Grid(width, height, overlap).count == fewest
+    if overlap < WANTED_OVERLAP:
+        assert Grid(width, height, overlap + OVERLAP_STEP).count > fewest
