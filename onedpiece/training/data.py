@@ -49,6 +49,23 @@ def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 @dataclass(frozen=True)
+class Crops:
+    """Which 256x256 squares of which pictures, mirrored or not; arrays of equal length."""
+
+    picture: np.ndarray
+    top: np.ndarray
+    left: np.ndarray
+    mirror: np.ndarray
+
+    @classmethod
+    def draw(cls, index: np.ndarray, picture: np.ndarray, rng: np.random.Generator) -> Crops:
+        """One crop anywhere in each of the given pictures, mirrored half of the time."""
+        room = index[picture, 1:] - SHORT_EDGE
+        corner = rng.integers(room + 1)
+        return cls(picture, corner[:, 0], corner[:, 1], rng.random(len(picture)) < 0.5)
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Decoded pictures in one flat array; `index` rows are (offset, height, width)."""
 
@@ -100,9 +117,12 @@ class Pictures:
         top, left = ((edge - SHORT_EDGE) // 2 for edge in picture.shape[:2])
         return picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
 
-    def crop(self, i: int, rng: np.random.Generator) -> np.ndarray:
-        """A random 256x256 crop of picture i, mirrored half of the time."""
-        picture = self[i]
-        top, left = (int(rng.integers(edge - SHORT_EDGE + 1)) for edge in picture.shape[:2])
-        square = picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
-        return square[:, ::-1] if rng.random() < 0.5 else square
+    def crops(self, draw: Crops) -> np.ndarray:
+        """The crops of a draw, uint8 (B, 256, 256, 3)."""
+        squares = []
+        for i, top, left, mirror in zip(
+            draw.picture, draw.top, draw.left, draw.mirror, strict=True
+        ):
+            square = self[i][top : top + SHORT_EDGE, left : left + SHORT_EDGE]
+            squares.append(square[:, ::-1] if mirror else square)
+        return np.stack(squares)

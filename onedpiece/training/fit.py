@@ -8,7 +8,7 @@ from torch import Tensor
 
 from onedpiece.tokenizer.config import CODES, Spectral
 from onedpiece.tokenizer.spectral import SpectralQuantizer
-from onedpiece.training.data import Pictures
+from onedpiece.training.data import Crops, Pictures
 
 CROPS = 2  # of each picture: the centre, and one anywhere
 CANDIDATES = 4096  # coefficients that can win a place at all
@@ -48,9 +48,10 @@ def _coefficients(
     for crop in range(CROPS):
         for start in range(0, len(pictures), 64):
             chosen = range(start, min(start + 64, len(pictures)))
-            pixels = np.stack(
-                [pictures.crop(i, rng) if crop else pictures.centre(i) for i in chosen]
-            )
+            if crop:
+                pixels = pictures.crops(Crops.draw(pictures.index, np.array(chosen), rng))
+            else:
+                pixels = np.stack([pictures.centre(i) for i in chosen])
             parts.append(
                 quantizer.analyse(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
             )

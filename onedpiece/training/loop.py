@@ -5,49 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, build
 from onedpiece.training.data import Pictures
-from onedpiece.training.losses import draw_lengths, log_distortion
+from onedpiece.training.feed import Batch, feed
+from onedpiece.training.losses import log_distortion
 from onedpiece.training.recipe import Recipe
 
 CHECKPOINT_SECONDS = 120
 LOG_STEPS = 50
-
-
-def batch_at(pictures: Pictures, recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
-    """The batch of a step, a pure function of (seed, step): pixels (B, 256, 256, 3) uint8, lengths (B,) int64."""
-    rng = np.random.default_rng((recipe.seed, step))
-    chosen = rng.integers(len(pictures), size=recipe.batch)
-    pixels = np.stack([pictures.crop(int(i), rng) for i in chosen])
-    return torch.from_numpy(pixels), torch.from_numpy(draw_lengths(recipe.batch, rng))
-
-
-def batches(pictures: Pictures, recipe: Recipe, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from `step` on, prepared by a thread ahead of time."""
-    ready: Queue[tuple[Tensor, Tensor]] = Queue(maxsize=4)
-
-    def prepare() -> None:
-        ahead = step
-        while True:
-            ready.put(batch_at(pictures, recipe, ahead))
-            ahead += 1
-
-    threading.Thread(target=prepare, daemon=True).start()
-    while True:
-        yield ready.get()
 
 
 def learning_rate(recipe: Recipe, step: int, seconds: float) -> float:
@@ -120,14 +94,14 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, self.folder / "checkpoint.pt")
 
-    def train_step(self, pixels: Tensor, keep: Tensor) -> float:
-        """One step on uint8 pixels (B, 256, 256, 3); returns the loss."""
+    def train_step(self, batch: Batch) -> float:
+        """One step; returns the loss."""
         factor = learning_rate(self.recipe, self.step, self.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        target = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        target = batch.pixels.permute(0, 3, 1, 2).float() / 255
         with torch.autocast(self.device.type, torch.bfloat16):
-            decoded, extra = self.model(target, keep.to(self.device))
+            decoded, extra = self.model(target, batch.keep)
         loss = log_distortion(decoded, target) + extra
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -150,9 +124,9 @@ class Trainer:
         last = self.step + max_steps if max_steps else None
         saved, losses, begun = time.monotonic(), [], self.seconds
         first = self.step
-        for pixels, keep in batches(pictures, self.recipe, self.step):
+        for batch in feed(pictures, self.recipe, self.step, self.device):
             start = time.monotonic()
-            losses.append(self.train_step(pixels, keep))
+            losses.append(self.train_step(batch))
             self.seconds += time.monotonic() - start
             if self.step % LOG_STEPS == 0:
                 self._log(

@@ -1,0 +1,82 @@
+"""Batches for training: from a thread beside a CPU, or cut out of pictures that lie in a GPU's memory.
+
+What a batch holds is a pure function of (seed, step) and of the pictures, so that a resumed run goes on exactly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import Queue
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onedpiece.tokenizer.config import IMAGE
+from onedpiece.training.data import Crops, Pictures
+from onedpiece.training.losses import draw_lengths
+from onedpiece.training.recipe import Recipe
+
+AHEAD = 4  # batches prepared before they are needed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pixels: uint8 (B, 256, 256, 3); keep: int64 (B,), tokens to keep of each picture, 1..256."""
+
+    pixels: Tensor
+    keep: Tensor
+
+
+def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Tensor]:
+    """Crops and lengths of a step; `index` is that of the pictures."""
+    rng = np.random.default_rng((recipe.seed, step))
+    crops = Crops.draw(index, rng.integers(len(index), size=recipe.batch), rng)
+    return crops, torch.from_numpy(draw_lengths(recipe.batch, rng))
+
+
+def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Iterator[Batch]:
+    """Batches from `step` on, on the device."""
+    if device.type == "cuda":
+        return _from_device(pictures, recipe, step, device)
+    return _from_thread(pictures, recipe, step)
+
+
+def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Iterator[Batch]:
+    ready: Queue[Batch] = Queue(maxsize=AHEAD)
+
+    def prepare() -> None:
+        ahead = step
+        while True:
+            crops, keep = draw_batch(pictures.index, recipe, ahead)
+            ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep))
+            ahead += 1
+
+    threading.Thread(target=prepare, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def _from_device(
+    pictures: Pictures, recipe: Recipe, step: int, device: torch.device
+) -> Iterator[Batch]:
+    # The array is a read-only map of a file; the copy to the device is all that is made of it.
+    flat = torch.from_numpy(np.asarray(pictures.pixels).copy()).to(device)
+    while True:
+        crops, keep = draw_batch(pictures.index, recipe, step)
+        yield Batch(cut_out(flat, pictures.index, crops), keep.to(device, non_blocking=True))
+        step += 1
+
+
+def cut_out(flat: Tensor, index: np.ndarray, crops: Crops) -> Tensor:
+    """Crops (B, 256, 256, 3) from all pictures end to end, flat uint8 (bytes,), on its device, in one gather."""
+    offset, _, width = index[crops.picture].T
+    start = torch.from_numpy(offset + 3 * (crops.top * width + crops.left)).to(flat.device)
+    stride = torch.from_numpy(3 * width).to(flat.device)
+    rows = start[:, None] + stride[:, None] * torch.arange(IMAGE, device=flat.device)
+    squares = flat[rows[:, :, None] + torch.arange(3 * IMAGE, device=flat.device)]
+    squares = squares.reshape(-1, IMAGE, IMAGE, 3)
+    mirror = torch.from_numpy(crops.mirror).to(flat.device)
+    return torch.where(mirror[:, None, None, None], squares.flip(2), squares)
