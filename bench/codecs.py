@@ -6,8 +6,9 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from onedpiece.bench.metrics import psnr
 from PIL import Image, features
+
+from onedpiece.bench.metrics import psnr
 
 SCALES = (16, 24, 32, 48, 64, 96, 128, 192, 256)  # short edges in pixels that are tried
 QUALITIES = range(101)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from onedpiece.bench.metrics import psnr
 from PIL import Image
 
+from onedpiece.bench.metrics import psnr
 from onedpiece.codec import Codec
 from onedpiece.image import Picture, open_picture, to_pillow
 

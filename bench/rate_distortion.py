@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
 from onedpiece.bench.codecs import Ladder, available
 from onedpiece.bench.metrics import psnr
-
 from onedpiece.bitstream import parse
 from onedpiece.codec import Codec
 from onedpiece.image import open_picture

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from onedpiece.bench.demo import PICTURES
-from onedpiece.bench.measure import Spread, machine, process, repeat, spread
 from PIL import Image
 
+from onedpiece.bench.demo import PICTURES
+from onedpiece.bench.measure import Spread, machine, process, repeat, spread
 from onedpiece.codec import Codec
 from onedpiece.image import open_picture, to_pillow
 from onedpiece.models.registry import Model

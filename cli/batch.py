@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +16,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import typer
-from onedpiece.cli import files
 
+from onedpiece.cli import files
 from onedpiece.errors import OdpError, OutputError
 
 Loaded = TypeVar("Loaded")
@@ -56,6 +58,8 @@ class Report:
     def failed(self, source: Path, error: Exception) -> None:
         if self.json:
             print(json.dumps({"input": str(source), "error": str(error)}), flush=True)
+        if os.environ.get("ODP_DEBUG"):
+            traceback.print_exception(error)
         print(f"odp: {source}: {error}", file=sys.stderr)
 
 
@@ -77,8 +81,7 @@ def plan(paths: list[Path], out_dir: Path | None, suffix: str, suffixes: set[str
     """IN OUT without --out-dir, else every input (files, folders, patterns) into that folder.
 
     suffix: of outputs in a folder; suffixes: what counts as an input inside a folder that is named as input.
-    Raises typer.BadParameter for wrong usage, OutputError if the folder cannot be made, and OdpError
-    for a folder or a pattern that gives no input.
+    Raises typer.BadParameter for wrong usage and OutputError if the folder cannot be made.
     """
     if out_dir is None:
         if len(paths) != 2:
@@ -95,17 +98,12 @@ def expand(paths: Iterable[Path], suffixes: set[str]) -> Iterator[Path]:
     """Files as they are, folders as the files in them, patterns as what they match."""
     for path in paths:
         if path.is_dir():
-            found = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file()
+            yield from (
+                sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+                or [path]  # nothing in it: fails as a file
             )
-            if not found:
-                raise OdpError(f"{path}: nothing in this folder can be an input")
-            yield from found
         elif not path.exists() and glob.has_magic(str(path)):
-            found = sorted(map(Path, glob.glob(str(path))))
-            if not found:
-                raise OdpError(f"{path}: no file matches")
-            yield from found
+            yield from map(Path, sorted(glob.glob(str(path))) or [str(path)])
         else:
             yield path
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from onedpiece.cli import app, options
 
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
@@ -33,9 +34,10 @@ def rd(
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
     """Rate-distortion: PSNR beside JPEG, WebP and AVIF files of no more bytes, each at its best."""
+    from PIL import Image
+
     from onedpiece.bench.rate_distortion import rate_distortion
     from onedpiece.cli import batch
-    from PIL import Image
 
     Image.init()
     rate_distortion(batch.expand(paths, set(Image.registered_extensions())), csv, device)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from onedpiece.cli import app, options
 
+from onedpiece.cli import app, options
 from onedpiece.errors import OutputError
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def decode(
     """Decode .odp files, complete or cut, to pictures (PNG, or what OUT's extension says)."""
     options.check_streams(paths, out_dir, json)
 
-    from onedpiece.cli import batch, files
-
     from onedpiece.bitstream import OdpFile, parse
+    from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
 
     codec = Codec(model, device)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from onedpiece.cli import app, options
 
 
@@ -29,9 +30,9 @@ def encode(
 
     import warnings
 
-    from onedpiece.cli import batch, files
     from PIL import Image
 
+    from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
     from onedpiece.image import Picture, open_picture
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
@@ -39,27 +39,26 @@ def check_free(path: Path, force: bool) -> None:
 def write(path: Path, data: bytes, force: bool) -> None:
     """Write to standard output for "-", else to a temporary file that is renamed when complete.
 
-    A pipe or a device is written to as it is: renaming would replace it.
     Raises OutputError.
     """
     if path == STREAM:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(data)
-            return
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            path.write_bytes(data)  # a device or a pipe is written to, never replaced
+        else:
+            _replace(Path(os.path.realpath(path)), data, force)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, data: bytes, force: bool) -> None:
+    partial = path.with_name(f".odp-{os.getpid()}-{threading.get_native_id()}.part")
+    try:
+        partial.write_bytes(data)
         check_free(path, force)
         os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        if isinstance(error, OSError):
-            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-        raise
+    finally:
+        partial.unlink(missing_ok=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from onedpiece.cli import app, options
 
 
@@ -17,8 +17,7 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Show dimensions, tokens, model and bytes of .odp files."""
-    from onedpiece.cli import files
-
+    from onedpiece.cli import batch, files
     from onedpiece.errors import OdpError
 
     failed = False
@@ -27,7 +26,7 @@ def info(
             facts = {"file": str(path), **describe(files.read(path))}
         except OdpError as error:
             failed = True
-            print(f"odp: {path}: {error}", file=sys.stderr)
+            batch.Report(quiet=False, json=False).failed(path, error)
             continue
         print(json_module.dumps(facts) if json else _lines(facts))
     if failed:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from onedpiece.cli import app, options
 
 
@@ -19,9 +20,8 @@ def truncate(
     force: options.Force = False,
 ) -> None:
     """Keep only the first tokens: the bytes that encoding with so few would give."""
-    from onedpiece.cli import files
-
     from onedpiece import bitstream
+    from onedpiece.cli import files
     from onedpiece.errors import OdpError
 
     files.check_free(target, force)
