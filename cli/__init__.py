@@ -20,7 +20,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
-    from onedpiece.cli import bench, decode, encode, info, models, truncate  # noqa: F401  (they register themselves)
+    from onedpiece.cli import bench, decode, encode, info, models, train, truncate  # noqa: F401  (they register themselves)
 
     try:
         app()

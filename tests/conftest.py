@@ -44,7 +44,9 @@ def make_picture():
         random = np.random.default_rng(seed)
         y, x = np.mgrid[:height, :width].astype(np.float32)
         slopes = random.uniform(-0.3, 0.3, (2, 3))
-        pixels = 128 + (x - width / 2)[..., None] * slopes[0] + (y - height / 2)[..., None] * slopes[1]
+        pixels = (
+            128 + (x - width / 2)[..., None] * slopes[0] + (y - height / 2)[..., None] * slopes[1]
+        )
         for _ in range(6):
             centre, radius = random.uniform((0, 0), (width, height)), random.uniform(10, 70)
             inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
@@ -53,6 +55,38 @@ def make_picture():
         return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def randomise():
+    """Fills every parameter and table of a spectral tokenizer with seeded random numbers."""
+
+    def fill(model):
+        import torch
+
+        random = torch.Generator().manual_seed(0)
+        shape = model.config.spectral
+        with torch.no_grad():
+            for name, value in model.state_dict().items():
+                if value.is_floating_point() and not name.startswith("quantize."):
+                    value.add_(0.1 * torch.randn(value.shape, generator=random))
+            tables = model.quantize
+            tables.colour.add_(0.1 * torch.randn(3, 3, generator=random))
+            tables.class_mean.normal_(generator=random)
+            tables.class_bias.normal_(generator=random)
+            tables.class_weight.uniform_(0.5, 1.5, generator=random)
+            tables.scale.uniform_(10, 40, generator=random)
+            tables.codebooks.normal_(generator=random)
+            # Tokens of a block have coefficients of their own, as fitted ones do.
+            for label in range(shape.classes):
+                for block in range(len(shape.blocks)):
+                    here = tables.block_of == block
+                    chosen = torch.randperm(3 * shape.frequencies**2, generator=random)
+                    chosen = chosen[: int(here.sum()) * shape.dim].reshape(-1, shape.dim)
+                    tables.order[label, here] = chosen.int()
+        return model
+
+    return fill
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +109,15 @@ def two_tiles(codec, make_picture) -> bytes:
     return codec.encode(make_picture(300, 200), 32)
 
 
+@pytest.fixture(scope="session")
+def uninstalled(codec) -> bytes:
+    """An .odp file of a model that is not installed here."""
+    from onedpiece.bitstream import Header, build
+
+    key = bytes(octet ^ 0xFF for octet in codec.model.key)
+    return build(Header(256, 256, 2, key), np.array([[1, 2]]))
+
+
 @pytest.fixture
 def run_odp(tmp_path):
     """Runs `odp` as a process of its own, in `tmp_path`."""
@@ -89,6 +132,22 @@ def run_odp(tmp_path):
             timeout=120,
         )
         return Result(done.returncode, done.stdout, done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def odp(monkeypatch, capfdbinary):
+    """Like `run_odp`, but in this process: fast enough for a run for every bit of a header."""
+    from onedpiece.cli import main
+
+    def run(*args: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["odp", *map(str, args)])
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        stdout, stderr = capfdbinary.readouterr()
+        return Result(stop.value.code or 0, stdout, stderr.decode())
 
     return run
 

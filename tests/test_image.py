@@ -152,7 +152,7 @@ class TestBadInput:
 
     def test_a_truncated_jpeg_cannot_be_read(self):
         data = saved(coloured(), "JPEG")
-        with pytest.raises(PictureError, match="truncated"):
+        with pytest.raises(PictureError, match=r"(?i)truncated"):
             open_picture(data[: len(data) // 2])
 
     @pytest.mark.parametrize("data", [b"", b"hello", bytes(1000)])
@@ -177,6 +177,7 @@ class TestBadInput:
         with pytest.raises(PictureError, match="broken in some way"):
             open_picture(saved(coloured()))
 
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's about corrupt metadata
     @settings(deadline=None, max_examples=150)
     @given(
         st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP"]),
@@ -185,7 +186,9 @@ class TestBadInput:
     )
     @example("PNG", [], 40)
     def test_damaged_files_raise_nothing_else(self, format, changes, cut):
-        data = bytearray(oriented(format, 6) if format in {"PNG", "JPEG"} else saved(coloured(), format))
+        data = bytearray(
+            oriented(format, 6) if format in {"PNG", "JPEG"} else saved(coloured(), format)
+        )
         for position, value in changes:
             data[position % len(data)] = value
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def read_model(path: Path) -> Model:
             blank=(int(red), int(green), int(blue)),
             config=dict(manifest["config"]),
         )
-        bytes.fromhex(model.fingerprint)
+        if len(bytes.fromhex(model.fingerprint)) != hashlib.sha256().digest_size:
+            raise ValueError("a fingerprint is a SHA-256")
     except OSError:
         raise ModelError(f"no model in {path}") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,38 @@
+"""`odp train`: continue a model on your own pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onedpiece.cli import app
+from onedpiece.errors import OdpError, OutputError
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Model directory to write.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Folder of pictures, or tar file of them; may be repeated.")
+    ],
+    start: Annotated[str, typer.Option("--from", help="Model to start from.")] = "default",
+    hours: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 1.0,
+) -> None:
+    """Fine-tune a model on your own pictures (needs the torch extra). A second call resumes."""
+    from onedpiece.models.registry import find
+
+    try:
+        from onedpiece.training.finetune import finetune
+    except ImportError as error:
+        raise OdpError(
+            f"training needs the extra: pip install 'onedpiece[torch]' ({error})"
+        ) from error
+    if (out / "model.json").exists():
+        raise OutputError(f"{out} holds a model already")
+    for source in data:
+        if not source.exists():
+            raise OdpError(f"{source} does not exist")
+    fingerprint = finetune(find(start), data, hours, out, out.resolve().name)
+    print(f"{out}: model {fingerprint[:6]}; use it with --model {out}")

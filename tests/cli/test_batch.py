@@ -1,0 +1,136 @@
+"""Many inputs at once: what counts as one, where outputs go, and what a failure does to the others."""
+
+import json
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def album(tmp_path, make_picture):
+    """A folder of three small pictures and a text file."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for seed, name in enumerate(["a.png", "b.jpg", "c.webp"]):
+        make_picture(40 + seed, 30, seed).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestInputs:
+    def test_a_folder_gives_its_pictures(self, odp, album, tmp_path):
+        result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2)
+        assert (result.code, result.stdout) == (0, b"")
+        assert names(tmp_path / "out") == ["a.odp", "b.odp", "c.odp"]
+        assert [line.split(" -> ")[0] for line in result.stderr.splitlines()] == [
+            str(album / name) for name in ("a.png", "b.jpg", "c.webp")
+        ]
+
+    def test_a_quoted_pattern_gives_what_it_matches(self, run_odp, album, tmp_path):
+        assert run_odp("encode", "album/[ab].*", "--out-dir", "out", "-n", 2).code == 0
+        assert names(tmp_path / "out") == ["a.odp", "b.odp"]
+
+    def test_a_file_whose_name_looks_like_a_pattern_is_a_file(self, odp, make_picture, tmp_path):
+        make_picture(20, 20).save(tmp_path / "[ab].png")
+        assert odp("encode", tmp_path / "[ab].png", "--out-dir", tmp_path / "out").code == 0
+        assert names(tmp_path / "out") == ["[ab].odp"]
+
+    def test_a_pattern_without_a_match_is_a_failure(self, odp, album, tmp_path):
+        result = odp("encode", album / "*.bmp", album / "a.png", "--out-dir", tmp_path / "out")
+        assert result.code == 1
+        assert f"odp: {album / '*.bmp'}: cannot be opened: No such file" in result.stderr
+        assert names(tmp_path / "out") == ["a.odp"]
+
+    def test_so_is_a_folder_without_pictures(self, odp, tmp_path):
+        (tmp_path / "empty").mkdir()
+        result = odp("encode", tmp_path / "empty", "--out-dir", tmp_path / "out")
+        assert result.code == 1
+        assert result.stderr.startswith(f"odp: {tmp_path / 'empty'}: cannot be opened")
+
+    def test_files_and_folders_mix_and_come_back_as_pictures(self, odp, album, tmp_path):
+        files, pictures = tmp_path / "files", tmp_path / "pictures"
+        assert (
+            odp("encode", album / "b.jpg", album / "a.png", "--out-dir", files, "-n", 2).code == 0
+        )
+        (files / "readme.txt").write_text("not an .odp file")
+        assert odp("decode", files, "--out-dir", pictures).code == 0
+        assert names(pictures) == ["a.png", "b.png"]
+        with Image.open(pictures / "b.png") as picture:
+            assert picture.size == (41, 30)
+
+    def test_more_files_than_are_read_ahead(self, odp, make_picture, codec, tmp_path):
+        album = tmp_path / "album"
+        album.mkdir()
+        for number in range(40):
+            make_picture(16, 16, number).save(album / f"{number:02d}.png")
+        assert odp("encode", album, "--out-dir", tmp_path / "out", "-n", 3, "-q") == (0, b"", "")
+        for number in range(40):
+            data = (tmp_path / "out" / f"{number:02d}.odp").read_bytes()
+            assert data == codec.encode(make_picture(16, 16, number), 3)
+
+
+class TestFailures:
+    def test_a_bad_file_does_not_stop_the_others(self, odp, album, tmp_path):
+        (album / "aa.png").write_bytes(b"bad")
+        result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2, "--quiet")
+        assert result.code == 1
+        assert names(tmp_path / "out") == ["a.odp", "b.odp", "c.odp"]
+        first, last = result.stderr.splitlines()
+        assert first.startswith(f"odp: {album / 'aa.png'}: not a picture")
+        assert last == "odp: 1 of 4 files failed"
+
+    def test_nor_does_one_that_fails_on_its_way_out(self, odp, one_tile, codec, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.odp").write_bytes(one_tile)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "a.png").mkdir()
+        result = odp("decode", tmp_path, "--out-dir", tmp_path / "out", "-n", 1, "--force")
+        assert result.code == 1
+        assert (tmp_path / "out" / "b.png").is_file()
+
+    def test_nor_does_one_whose_model_is_missing(self, odp, one_tile, uninstalled, tmp_path):
+        (tmp_path / "a.odp").write_bytes(uninstalled)
+        (tmp_path / "b.odp").write_bytes(one_tile)
+        result = odp("decode", tmp_path, "--out-dir", tmp_path / "out", "-n", 1)
+        assert result.code == 1
+        assert names(tmp_path / "out") == ["b.png"]
+
+    def test_two_inputs_do_not_share_an_output(self, odp, album, codec, tmp_path):
+        Image.new("RGB", (9, 9)).save(album / "a.bmp")
+        result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2, "--force")
+        assert result.code == 1
+        assert f"odp: {album / 'a.png'}: {tmp_path / 'out' / 'a.odp'} is the output of another" in (
+            result.stderr
+        )
+        with Image.open(album / "a.bmp") as first:
+            assert (tmp_path / "out" / "a.odp").read_bytes() == codec.encode(first, 2)
+
+    def test_the_output_of_an_input_that_failed_is_free(self, odp, album, tmp_path):
+        (album / "a.bmp").write_bytes(b"bad")
+        result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2)
+        assert result.stderr.count("odp: ") == 2  # the bad file, and the summary
+        assert "a.odp" in names(tmp_path / "out")
+
+    def test_outputs_that_exist_are_kept_and_the_rest_is_done(self, odp, album, tmp_path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "b.odp").write_bytes(b"precious")
+        result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2, "-q")
+        assert result.code == 1
+        assert "b.odp exists: use --force" in result.stderr
+        assert names(tmp_path / "out") == ["a.odp", "b.odp", "c.odp"]
+        assert (tmp_path / "out" / "b.odp").read_bytes() == b"precious"
+
+
+def test_json_has_a_line_for_every_file_failed_or_not(run_odp, album):
+    (album / "aa.png").write_bytes(b"bad")
+    result = run_odp("encode", "album", "--out-dir", "out", "-n", 2, "--json")
+    assert result.code == 1
+    lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
+    assert sorted(lines) == ["album/a.png", "album/aa.png", "album/b.jpg", "album/c.webp"]
+    assert "not a picture" in lines["album/aa.png"]["error"]
+    assert lines["album/b.jpg"]["output"] == "out/b.odp"
+    assert all(line.startswith("odp: ") for line in result.stderr.splitlines())

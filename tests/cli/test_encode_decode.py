@@ -1,0 +1,204 @@
+"""`odp encode` and `odp decode` on one file."""
+
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onedpiece.bitstream import parse, truncate
+
+
+@pytest.fixture
+def picture_file(tmp_path, make_picture):
+    path = tmp_path / "in.png"
+    make_picture(300, 200).save(path)
+    return path
+
+
+@pytest.fixture
+def odp_file(tmp_path, two_tiles):
+    path = tmp_path / "in.odp"
+    path.write_bytes(two_tiles)
+    return path
+
+
+class TestEncode:
+    def test_it_writes_what_the_library_gives_and_says_so(
+        self, run_odp, picture_file, codec, make_picture, tmp_path
+    ):
+        result = run_odp("encode", picture_file, "out.odp", "--tokens", 32, "--device", "cpu")
+        assert (result.code, result.stdout) == (0, b"")
+        data = (tmp_path / "out.odp").read_bytes()
+        assert data == codec.encode(make_picture(300, 200), 32)
+        bpp = 8 * len(data) / (300 * 200)
+        assert result.stderr == (
+            f"{picture_file} -> out.odp  300x200, 32 tokens, {len(data)} bytes, {bpp:.4f} bpp\n"
+        )
+
+    def test_without_tokens_it_takes_256(self, run_odp, picture_file, tmp_path):
+        assert run_odp("encode", picture_file, "out.odp").code == 0
+        assert parse((tmp_path / "out.odp").read_bytes()).header.tokens_per_tile == 256
+
+    def test_quiet_says_nothing(self, run_odp, picture_file):
+        assert run_odp("encode", picture_file, "out.odp", "--quiet") == (0, b"", "")
+
+    def test_json_is_a_line_on_stdout_and_nothing_else(self, run_odp, picture_file, tmp_path):
+        result = run_odp("encode", picture_file, "out.odp", "-n", 8, "--json")
+        assert (result.code, result.stderr) == (0, "")
+        (line,) = result.stdout.splitlines()
+        size = (tmp_path / "out.odp").stat().st_size
+        assert json.loads(line) == {
+            "input": str(picture_file),
+            "output": "out.odp",
+            "width": 300,
+            "height": 200,
+            "tokens": 8,
+            "bytes": size,
+            "bpp": round(8 * size / 60_000, 5),
+        }
+
+    def test_a_model_directory_stands_in_for_a_name(self, run_odp, picture_file, codec, tmp_path):
+        assert run_odp("encode", picture_file, "out.odp", "--model", codec.model.path).code == 0
+        assert parse((tmp_path / "out.odp").read_bytes()).header.model == codec.model.key
+
+    def test_from_stdin_to_stdout(self, run_odp, picture_file, codec, make_picture):
+        result = run_odp("encode", "-", "-", "-n", 16, stdin=picture_file.read_bytes())
+        assert result.code == 0
+        assert result.stdout == codec.encode(make_picture(300, 200), 16)
+
+
+class TestDecode:
+    def test_the_picture_is_what_the_library_gives(
+        self, run_odp, odp_file, codec, two_tiles, tmp_path
+    ):
+        result = run_odp("decode", odp_file, "out.png", "--device", "cpu")
+        assert (result.code, result.stdout) == (0, b"")
+        assert result.stderr == f"{odp_file} -> out.png  300x200, 32 tokens used\n"
+        with Image.open(tmp_path / "out.png") as decoded:
+            difference = np.asarray(decoded, int) - np.asarray(codec.decode(two_tiles), int)
+        assert abs(difference).max() <= 1
+
+    @pytest.mark.parametrize(
+        "name, format", [("o.png", "PNG"), ("o.jpg", "JPEG"), ("o.WEBP", "WEBP"), ("o.ppm", "PPM")]
+    )
+    def test_the_extension_of_the_output_says_the_format(
+        self, run_odp, odp_file, tmp_path, name, format
+    ):
+        assert run_odp("decode", odp_file, name).code == 0
+        with Image.open(tmp_path / name) as decoded:
+            assert (decoded.format, decoded.size) == (format, (300, 200))
+
+    def test_tokens_use_a_prefix(self, run_odp, odp_file, two_tiles, tmp_path):
+        (tmp_path / "short.odp").write_bytes(truncate(two_tiles, 5))
+        result = run_odp("decode", odp_file, "prefix.png", "--tokens", 5)
+        assert "5 tokens used" in result.stderr
+        assert run_odp("decode", "short.odp", "short.png").code == 0
+        assert (tmp_path / "prefix.png").read_bytes() == (tmp_path / "short.png").read_bytes()
+
+    def test_a_cut_file_is_decoded_and_the_report_says_how_far(self, run_odp, two_tiles, tmp_path):
+        header = parse(two_tiles).sizes()["header"]
+        (tmp_path / "cut.odp").write_bytes(two_tiles[: header + 3 * 10])  # 2 tiles: 3 bytes a token
+        result = run_odp("decode", "cut.odp", "out.png")
+        assert result.code == 0
+        assert result.stderr == (
+            "cut.odp -> out.png  300x200, 10 tokens used of 32: the file is cut\n"
+        )
+        result = run_odp("decode", "cut.odp", "out.png", "--json", "--force")
+        facts = json.loads(result.stdout)
+        assert (facts["tokens"], facts["tokens_in_complete_file"]) == (10, 32)
+
+    def test_a_file_cut_after_its_header_is_blank(self, run_odp, one_tile, codec, tmp_path):
+        result = run_odp(
+            "decode", "-", "out.png", stdin=one_tile[: parse(one_tile).sizes()["header"]]
+        )
+        assert "0 tokens used of 64: the file is cut" in result.stderr
+        with Image.open(tmp_path / "out.png") as decoded:
+            assert (np.asarray(decoded) == codec.model.blank).all()
+
+    def test_stdout_is_a_clean_png(self, run_odp, two_tiles):
+        result = run_odp("decode", "-", "-", stdin=two_tiles)
+        assert result.code == 0
+        with Image.open(io.BytesIO(result.stdout)) as decoded:
+            decoded.load()
+            assert (decoded.format, decoded.size) == ("PNG", (300, 200))
+
+    def test_the_name_of_an_input_does_not_matter(self, run_odp, two_tiles, tmp_path):
+        (tmp_path / "photo.bin").write_bytes(two_tiles)
+        assert run_odp("decode", "photo.bin", "out.png").code == 0
+
+
+class TestOverwriting:
+    @pytest.mark.parametrize("verb, name", [("encode", "out.odp"), ("decode", "out.png")])
+    def test_only_with_force(self, run_odp, picture_file, odp_file, tmp_path, verb, name):
+        source = picture_file if verb == "encode" else odp_file
+        (tmp_path / name).write_bytes(b"precious")
+        result = run_odp(verb, source, name)
+        assert result.code == 1
+        assert result.stderr == f"odp: {source}: {name} exists: use --force to overwrite it\n"
+        assert (tmp_path / name).read_bytes() == b"precious"
+        assert run_odp(verb, source, name, "--force").code == 0
+        assert (tmp_path / name).read_bytes() != b"precious"
+
+    @pytest.mark.skipif(
+        sys.platform == "win32", reason="named pipes are files only on POSIX systems"
+    )
+    def test_a_named_pipe_is_written_to_and_stays_one(self, run_odp, odp_file, tmp_path):
+        pipe = tmp_path / "pipe.png"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert run_odp("decode", odp_file, pipe, "-n", 1).code == 0
+            assert os.read(reader, 8) == b"\x89PNG\r\n\x1a\n"
+        finally:
+            os.close(reader)
+        assert pipe.is_fifo()
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["encode"],
+            ["encode", "in.png"],
+            ["encode", "in.png", "out.odp", "third"],
+            ["encode", "in.png", "out.odp", "--tokens", "0"],
+            ["encode", "in.png", "out.odp", "--tokens", "257"],
+            ["encode", "in.png", "-", "--json"],
+            ["encode", "-", "--out-dir", "out"],
+            ["encode", "in.png", "out.odp", "--device", "abacus"],
+            ["decode", "in.odp", "out.png", "--tokens", "many"],
+            ["decode", "in.odp", "-", "--json"],
+            ["truncate", "in.odp", "out.odp"],
+            ["info"],
+            ["no-such-verb"],
+            ["encode", "--no-such-option", "in.png", "out.odp"],
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_usage_is_exit_code_2(self, odp, arguments):
+        result = odp(*arguments)
+        assert (result.code, result.stdout) == (2, b"")
+        assert "Usage:" in result.stderr
+
+    def test_help_lists_the_verbs(self, odp):
+        result = odp("--help")
+        assert result.code == 0
+        for verb in (b"encode", b"decode", b"info", b"truncate", b"models"):
+            assert verb in result.stdout
+
+    def test_the_version_is_that_of_the_package(self, odp):
+        import onedpiece
+
+        assert odp("--version").stdout.decode() == f"odp {onedpiece.__version__}\n"
+
+    @pytest.mark.parametrize("verb", [[], ["encode"], ["decode"]])
+    def test_help_needs_neither_torch_nor_onnxruntime(self, loaded_modules, verb):
+        loaded = loaded_modules(
+            f"sys.argv = {['odp', *verb, '--help']}; import onedpiece.cli; onedpiece.cli.main()"
+        )
+        assert "onedpiece.cli.encode" in loaded
+        assert not loaded & {"torch", "onnxruntime"}

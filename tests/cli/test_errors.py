@@ -1,0 +1,239 @@
+"""Whatever is wrong with an input or an output: one line on stderr, exit code 1, nothing left behind."""
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from onedpiece.bitstream import Header, parse
+
+
+def zip_file() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("content.xml", "<presentation/>")
+    return out.getvalue()
+
+
+def png_file() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(out, "PNG")
+    return out.getvalue()
+
+
+def jpeg_file_cut_in_half() -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(out, "JPEG")
+    return out.getvalue()[: len(out.getvalue()) // 2]
+
+
+def animation() -> bytes:
+    out = io.BytesIO()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+def gigantic_bitmap() -> bytes:
+    size = struct.pack("<IiiHHIIiiII", 40, 30_000, 30_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + size + bytes(100)
+
+
+@pytest.fixture
+def fails(odp, tmp_path):
+    """Runs `odp` (or `run`) and checks how it fails; gives what the line on stderr says."""
+
+    def check(*args: object, run=odp, **how: object) -> str:
+        before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+        result = run(*args, **how)
+        assert result.code == 1
+        assert result.stdout == b""
+        assert result.stderr.startswith("odp: ")
+        assert result.stderr.endswith("\n") and result.stderr.count("\n") == 1
+        after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+        assert after == before
+        return result.stderr
+
+    return check
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Writes bytes to a file; gives its path."""
+
+    def write(name: str, data: bytes) -> Path:
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return write
+
+
+NOT_ODP = [
+    (b"", "the file is empty"),
+    (zip_file(), "OpenDocument Presentation"),
+    (png_file(), "this is a PNG picture already"),
+    (b"just some text", "not a One-D-Piece picture"),
+    (b"\x1dP\x10", "lost their eighth bit"),
+]
+NOT_PICTURES = [
+    (b"", "not a picture"),
+    (zip_file(), "not a picture"),
+    (jpeg_file_cut_in_half(), "cannot be read"),
+    (animation(), "animated"),
+    (gigantic_bitmap(), "30000x30000"),
+]
+
+
+class TestInputOfDecode:
+    @pytest.mark.parametrize("data, why", NOT_ODP, ids=[why for _, why in NOT_ODP])
+    def test_what_is_no_odp_file(self, fails, place, tmp_path, data, why):
+        source = place("in.odp", data)
+        assert why in fails("decode", source, tmp_path / "out.png")
+        assert why in fails("truncate", source, tmp_path / "out.odp", "-n", 1)
+        assert why in fails("info", source)
+
+    @pytest.mark.parametrize("kind", ["one_tile", "two_tiles"])
+    def test_a_header_that_is_cut_anywhere(self, fails, place, tmp_path, kind, request):
+        data = request.getfixturevalue(kind)
+        for end in range(1, parse(data).sizes()["header"]):
+            why = fails("decode", place("in.odp", data[:end]), tmp_path / "out.png")
+            assert "cut short" in why
+
+    @pytest.mark.parametrize("kind", ["one_tile", "two_tiles"])
+    def test_any_flipped_bit_of_the_header(self, fails, place, tmp_path, kind, request):
+        data = request.getfixturevalue(kind)
+        for bit in range(8 * parse(data).sizes()["header"]):
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            source = place("in.odp", bytes(damaged))
+            fails("decode", source, tmp_path / "out.png")
+            fails("info", source)
+
+    def test_bytes_after_the_end(self, fails, place, one_tile, tmp_path):
+        source = place("in.odp", one_tile + b"!")
+        assert "bytes after the last token" in fails("decode", source, tmp_path / "out.png")
+
+    def test_a_model_that_is_not_installed(self, fails, place, uninstalled, tmp_path):
+        why = fails("decode", place("in.odp", uninstalled), tmp_path / "out.png")
+        assert parse(uninstalled).header.model.hex() in why
+        assert "--model" in why and "ODP_MODELS" in why
+
+    def test_in_a_process_of_its_own(self, fails, place, run_odp, one_tile):
+        place("text.odp", b"just some text")
+        place("flipped.odp", one_tile[:4] + bytes([one_tile[4] ^ 1]) + one_tile[5:])
+        assert "not a One-D-Piece" in fails("decode", "text.odp", "out.png", run=run_odp)
+        assert "checksum" in fails("decode", "flipped.odp", "out.png", run=run_odp)
+        assert "odp: -: the file is empty" in fails("decode", "-", "-", run=run_odp, stdin=b"")
+
+
+class TestInputOfEncode:
+    @pytest.mark.parametrize("data, why", NOT_PICTURES, ids=[why for _, why in NOT_PICTURES])
+    def test_what_is_no_picture(self, fails, place, tmp_path, data, why):
+        assert why in fails("encode", place("in.png", data), tmp_path / "out.odp")
+
+    def test_an_odp_file(self, fails, place, one_tile, tmp_path):
+        source = place("in.odp", one_tile)
+        assert "an .odp picture already" in fails("encode", source, tmp_path / "out.odp")
+
+    def test_in_a_process_of_its_own(self, fails, place, run_odp):
+        place("half.jpg", jpeg_file_cut_in_half())
+        fails("encode", "half.jpg", "out.odp", run=run_odp)
+        fails("encode", "-", "-", run=run_odp, stdin=b"just some text")
+
+    def test_a_picture_with_broken_metadata_is_one_line_at_most(self, run_odp, place, make_picture):
+        exif = Image.Exif()
+        exif[0x010E] = "description"
+        out = io.BytesIO()
+        make_picture(20, 20).save(out, "JPEG", exif=exif)
+        broken = out.getvalue().replace(b"\x01\x0e\x00\x02", b"\x01\x0e\x00\x04")
+        assert broken != out.getvalue()
+        place("in.jpg", broken)
+        assert run_odp("encode", "in.jpg", "out.odp").stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb, out", [("encode", "o.odp"), ("decode", "o.png"), ("info", None)])
+class TestMissingInput:
+    def test_a_file_that_is_not_there(self, fails, tmp_path, verb, out):
+        outputs = [tmp_path / out] if out else []
+        assert "No such file" in fails(verb, tmp_path / "missing", *outputs)
+
+    def test_a_folder(self, fails, tmp_path, verb, out):
+        outputs = [tmp_path / out] if out else []
+        (tmp_path / "folder").mkdir()
+        assert "cannot be opened" in fails(verb, tmp_path / "folder", *outputs)
+
+
+class TestModel:
+    @pytest.mark.parametrize("verb, out", [("encode", "out.odp"), ("decode", "out.png")])
+    def test_a_name_that_is_not_installed(self, fails, place, tmp_path, verb, out):
+        source = place("in.png", png_file())
+        why = fails(verb, source, tmp_path / out, "--model", "no-such-model")
+        assert "no model 'no-such-model'" in why and "odp models" in why
+
+    def test_a_folder_that_holds_none(self, fails, place, tmp_path):
+        source = place("in.png", png_file())
+        assert "no model in" in fails("encode", source, tmp_path / "o.odp", "--model", tmp_path)
+
+    def test_a_graph_that_cannot_be_loaded(self, fails, place, codec, tmp_path):
+        broken = tmp_path / "broken"
+        broken.mkdir()
+        for name in ("model.json", "weights.safetensors"):
+            (broken / name).write_bytes((codec.model.path / name).read_bytes())
+        (broken / "model.json").write_text(
+            (broken / "model.json").read_text().replace('"default"', '"broken"', 1)
+        )
+        for name in ("encoder.onnx", "decoder.onnx"):
+            (broken / name).write_bytes(b"no graph")
+        source = place("in.png", png_file())
+        assert "cannot be loaded" in fails("encode", source, tmp_path / "o.odp", "--model", broken)
+
+    def test_cuda_where_there_is_none(self, fails, place, run_odp):
+        from onedpiece.runtime.onnx import _has_driver
+
+        if _has_driver():
+            pytest.skip("there is an NVIDIA driver here")
+        place("in.png", png_file())
+        why = fails("encode", "in.png", "out.odp", "--device", "cuda", run=run_odp)
+        assert "CUDA does not work here" in why
+
+
+class TestOutput:
+    @pytest.mark.parametrize("folder", ["missing", "file"])
+    def test_a_folder_that_is_none(self, fails, place, one_tile, tmp_path, folder):
+        place("file", b"not a folder")
+        source, picture = place("in.odp", one_tile), place("in.png", png_file())
+        into = tmp_path / folder
+        assert "cannot be written" in fails("decode", source, into / "out.png")
+        assert "cannot be written" in fails("encode", picture, into / "out.odp")
+        assert "cannot be written" in fails("truncate", source, into / "out.odp", "-n", 1)
+
+    def test_a_folder_in_place_of_a_file(self, fails, place, one_tile, tmp_path):
+        source = place("in.odp", one_tile)
+        assert "use --out-dir" in fails("decode", source, tmp_path)
+        assert "use --out-dir" in fails("decode", source, tmp_path, "--force")
+
+    def test_a_file_in_place_of_a_folder(self, fails, place, one_tile):
+        source, file = place("in.odp", one_tile), place("file", b"not a folder")
+        assert "cannot be made" in fails("decode", source, "--out-dir", file)
+
+    @pytest.mark.parametrize("name", ["out.xyz", "out", "out.odp"])
+    def test_a_format_that_cannot_be_written(self, fails, place, one_tile, tmp_path, name):
+        why = fails("decode", place("in.odp", one_tile), tmp_path / name)
+        assert "no picture format" in why
+
+    def test_a_size_that_the_output_format_cannot_hold(self, fails, place, codec, tmp_path):
+        header = Header(17_000, 1, 1, codec.model.key)  # and no token: nothing to compute
+        source = place("in.odp", header.pack())
+        assert "cannot be written" in fails("decode", source, tmp_path / "out.webp")
+
+
+class TestDebug:
+    @pytest.mark.parametrize("verb", [["decode"], ["truncate", "-n", "1"]])
+    def test_a_traceback_is_there_when_asked_for(self, run_odp, place, verb):
+        place("in.odp", b"bad")
+        result = run_odp("--debug", *verb, "in.odp", "out.png")
+        assert result.code == 1
+        assert "Traceback" in result.stderr and "NotAnOdpFile" in result.stderr

@@ -1,0 +1,126 @@
+"""The verbs that need no network: info, truncate, models."""
+
+import json
+
+import pytest
+
+from onedpiece.bitstream import parse, truncate
+
+
+@pytest.fixture
+def odp_file(tmp_path, two_tiles):
+    path = tmp_path / "in.odp"
+    path.write_bytes(two_tiles)
+    return path
+
+
+class TestInfo:
+    def test_text_says_what_the_file_is(self, odp, odp_file, codec, two_tiles):
+        sizes = parse(two_tiles).sizes()
+        result = odp("info", odp_file)
+        assert (result.code, result.stderr) == (0, "")
+        first, second = result.stdout.decode().splitlines()
+        assert first == f"{odp_file}: 300x200 RGB, 2 tiles of 32 tokens"
+        assert second == (
+            f"  model {codec.model.key.hex()} (default), {len(two_tiles)} bytes "
+            f"({sizes['header']} header + 96 tokens), {8 * len(two_tiles) / 60_000:.4f} bpp"
+        )
+
+    def test_json_says_it_to_programs(self, odp, odp_file, codec, two_tiles):
+        sizes = parse(two_tiles).sizes()
+        facts = json.loads(odp("info", odp_file, "--json").stdout)
+        assert facts.pop("overlap") in range(0, 121, 8)
+        assert facts == {
+            "file": str(odp_file),
+            "width": 300,
+            "height": 200,
+            "mode": "RGB",
+            "tiles": 2,
+            "tokens": 32,
+            "tokens_here": 32,
+            "model": codec.model.key.hex(),
+            "model_name": "default",
+            "bytes": len(two_tiles),
+            "bytes_by_part": {"header": sizes["header"], "parts": 0, "tokens": 96},
+            "bpp": round(8 * len(two_tiles) / 60_000, 5),
+        }
+
+    def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
+        odp_file.write_bytes(two_tiles[:-30])
+        assert b"2 tiles of 32 tokens (cut: 22 are here)" in odp("info", odp_file).stdout
+        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == 22
+
+    def test_a_model_that_is_not_here_does_not_matter(self, odp, tmp_path, uninstalled):
+        (tmp_path / "x.odp").write_bytes(uninstalled)
+        result = odp("info", tmp_path / "x.odp")
+        assert result.code == 0
+        assert b"(not installed)" in result.stdout
+
+    def test_it_goes_on_after_a_bad_file(self, odp, odp_file, tmp_path):
+        (tmp_path / "bad.odp").write_bytes(b"bad")
+        result = odp("info", "--json", tmp_path / "bad.odp", odp_file)
+        assert result.code == 1
+        assert json.loads(result.stdout)["file"] == str(odp_file)
+        assert result.stderr.startswith(f"odp: {tmp_path / 'bad.odp'}: ")
+        assert result.stderr.count("\n") == 1
+
+    def test_it_reads_stdin(self, run_odp, two_tiles):
+        result = run_odp("info", "-", stdin=two_tiles)
+        assert result.code == 0
+        assert result.stdout.startswith(b"-: 300x200")
+
+
+class TestTruncate:
+    @pytest.mark.parametrize("tokens", [1, 7, 32])
+    def test_it_gives_the_bytes_of_encoding_with_fewer_tokens(
+        self, odp, odp_file, codec, make_picture, tmp_path, tokens
+    ):
+        assert odp("truncate", odp_file, tmp_path / "out.odp", "--tokens", tokens) == (0, b"", "")
+        encoded = codec.encode(make_picture(300, 200), tokens)
+        assert (tmp_path / "out.odp").read_bytes() == encoded
+
+    def test_it_works_in_a_pipe(self, run_odp, two_tiles):
+        result = run_odp("truncate", "-", "-", "-n", 3, stdin=two_tiles)
+        assert result == (0, truncate(two_tiles, 3), "")
+
+    def test_it_cannot_add_tokens(self, odp, odp_file, tmp_path):
+        result = odp("truncate", odp_file, tmp_path / "out.odp", "-n", 33)
+        assert result.code == 1
+        assert (
+            result.stderr == f"odp: {odp_file}: cannot keep 33 tokens per tile: the file has 32\n"
+        )
+        assert not (tmp_path / "out.odp").exists()
+
+    def test_it_overwrites_only_with_force(self, odp, odp_file, two_tiles):
+        assert odp("truncate", odp_file, odp_file, "-n", 4).code == 1
+        assert odp_file.read_bytes() == two_tiles
+        assert odp("truncate", odp_file, odp_file, "-n", 4, "--force").code == 0
+        assert odp_file.read_bytes() == truncate(two_tiles, 4)
+
+
+class TestModels:
+    def test_the_bundled_model_is_listed(self, odp, codec):
+        (line,) = odp("models").stdout.decode().splitlines()
+        assert line.split()[:2] == ["default", codec.model.key.hex()]
+
+    def test_json_tells_fingerprint_size_and_place(self, odp, codec):
+        assert json.loads(odp("models", "--json").stdout) == {
+            "name": "default",
+            "fingerprint": codec.model.fingerprint,
+            "id": codec.model.key.hex(),
+            "bytes": codec.model.size,
+            "path": str(codec.model.path),
+        }
+
+
+@pytest.mark.parametrize("verb", [["info"], ["truncate", "-n", "4"], ["models"]])
+def test_no_network_is_loaded(loaded_modules, odp_file, tmp_path, verb):
+    argv = ["odp", *verb]
+    if verb != ["models"]:
+        argv.append(str(odp_file))
+    if "truncate" in verb:
+        argv.append(str(tmp_path / "out.odp"))
+    loaded = loaded_modules(f"sys.argv = {argv}; import onedpiece.cli; onedpiece.cli.main()")
+    assert "onedpiece.cli.options" in loaded
+    assert not loaded & {"torch", "onnxruntime", "PIL"}
+    assert (tmp_path / "out.odp").exists() == ("truncate" in verb)

@@ -1,0 +1,173 @@
+"""The codec as a library: sizes, prefixes, batches, and what it refuses."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onedpiece
+from onedpiece.bitstream import parse, truncate
+from onedpiece.codec import Codec
+from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnknownModel
+from onedpiece.image import from_pillow
+
+HEADER = 8  # bytes, for 256x256 and a power of two of tokens
+
+
+def error(a: Image.Image, b: Image.Image) -> float:
+    return float(np.square(np.asarray(a, np.float64) - np.asarray(b, np.float64)).mean())
+
+
+class TestSize:
+    @pytest.mark.parametrize("tokens", [2, 64, 256])
+    def test_256x256_pixels_cost_the_header_and_12_bits_a_token(self, codec, make_picture, tokens):
+        assert len(codec.encode(make_picture(), tokens)) == HEADER + tokens * 3 // 2
+
+    def test_everything_but_the_tokens_is_at_most_10_bytes(self, codec, make_picture):
+        for tokens in (1, 3, 100, 255):
+            payload = (tokens * 12 + 7) // 8
+            assert len(codec.encode(make_picture(), tokens)) - payload <= 10
+
+    def test_every_tile_has_its_tokens(self, codec, make_picture):
+        file = parse(codec.encode(make_picture(300, 600), 16))
+        assert file.tokens.shape == (2 * 3, 16)
+
+
+class TestPicture:
+    @pytest.mark.parametrize(
+        "size", [(256, 256), (1, 1), (1, 300), (257, 255), (30, 9), (511, 300)]
+    )
+    def test_the_size_comes_back(self, codec, make_picture, size):
+        decoded = codec.decode(codec.encode(make_picture(*size), 8))
+        assert (decoded.size, decoded.mode) == (size, "RGB")
+
+    def test_grey_comes_back_grey(self, codec, make_picture):
+        grey = make_picture(100, 80).convert("L")
+        decoded = codec.decode(codec.encode(grey))
+        assert decoded.mode == "L"
+        assert error(decoded, grey) < np.asarray(grey).var()
+
+    def test_transparent_pixels_become_white(self, codec):
+        decoded = codec.decode(codec.encode(Image.new("RGBA", (256, 256))))
+        assert np.asarray(decoded).mean() > 240
+
+    @pytest.mark.parametrize("size", [(256, 256), (400, 300)])
+    def test_more_tokens_mean_less_error(self, codec, make_picture, size):
+        pictures = [make_picture(*size, seed) for seed in range(3)]
+        files = [codec.encode(picture) for picture in pictures]
+        errors = [
+            sum(error(codec.decode(f, tokens), p) for f, p in zip(files, pictures, strict=True))
+            for tokens in (1, 16, 256)
+        ]
+        assert errors[0] > errors[1] > errors[2]
+
+
+class TestPrefixes:
+    @pytest.mark.parametrize("size", [(256, 256), (300, 200)])
+    def test_fewer_tokens_are_a_truncation_of_more(self, codec, make_picture, size):
+        picture = make_picture(*size)
+        assert codec.encode(picture, 64) == truncate(codec.encode(picture, 256), 64)
+
+    def test_using_fewer_tokens_is_the_same_as_having_fewer(self, codec, one_tile):
+        assert codec.decode(one_tile, 9) == codec.decode(truncate(one_tile, 9))
+
+    def test_a_cut_in_the_middle_of_a_token_is_the_cut_before_it(self, codec, one_tile):
+        assert codec.decode(one_tile[: HEADER + 5]) == codec.decode(one_tile, 3)
+
+    def test_every_cut_after_the_header_decodes(self, codec, two_tiles):
+        header = parse(two_tiles).sizes()["header"]
+        for end in (*range(header, header + 7), len(two_tiles) // 2, len(two_tiles) - 1):
+            assert codec.decode(two_tiles[:end]).size == (300, 200)
+
+    def test_without_any_token_it_is_the_blank_colour(self, codec, one_tile):
+        decoded = np.asarray(codec.decode(one_tile[:HEADER]))
+        assert (decoded == codec.model.blank).all()
+
+    def test_a_tile_whose_first_token_is_missing_is_blank(self, codec, two_tiles):
+        header = parse(two_tiles).sizes()["header"]
+        decoded = np.asarray(codec.decode(two_tiles[: header + 2]))
+        assert (decoded[:, 256:] == codec.model.blank).all()
+        assert not (decoded[:, :200] == codec.model.blank).all()
+
+
+class TestBatches:
+    SIZES = ((256, 256), (300, 520), (40, 50))
+
+    def test_pictures_encoded_together_are_those_encoded_alone(self, codec, make_picture):
+        images = [make_picture(*size, seed) for seed, size in enumerate(self.SIZES)]
+        together = codec.encode_many([from_pillow(image) for image in images], 32)
+        assert together == [codec.encode(image, 32) for image in images]
+
+    def test_files_decoded_together_are_those_decoded_alone(self, codec, make_picture):
+        files = [codec.encode(make_picture(*size), 5 + size[0]) for size in ((9, 9), (200, 300))]
+        files.append(files[1][:60])
+        together = codec.decode_many([parse(file) for file in files])
+        for picture, file in zip(together, files, strict=True):
+            alone = np.asarray(codec.decode(file), int)
+            assert abs(picture.pixels.astype(int) - alone).max() <= 1
+
+    def test_the_size_of_batches_changes_nothing(self, codec, make_picture):
+        picture = make_picture(600, 300)
+        assert Codec(device="cpu", batch=1).encode(picture, 16) == codec.encode(picture, 16)
+
+
+class TestRefusal:
+    @pytest.mark.parametrize("tokens", [0, -1, 257])
+    def test_encoding_takes_1_to_256_tokens(self, codec, make_picture, tokens):
+        with pytest.raises(ValueError):
+            codec.encode(make_picture(8, 8), tokens)
+
+    @pytest.mark.parametrize("tokens", [0, -1])
+    def test_decoding_takes_at_least_one(self, codec, one_tile, tokens):
+        with pytest.raises(ValueError):
+            codec.decode(one_tile, tokens)
+
+    def test_a_model_that_is_not_installed_is_named(self, codec, uninstalled):
+        with pytest.raises(UnknownModel, match=parse(uninstalled).header.model.hex()):
+            codec.decode(uninstalled)
+
+    def test_so_is_one_asked_for_by_name(self):
+        with pytest.raises(UnknownModel, match="no-such-model"):
+            Codec("no-such-model")
+
+    def test_a_device_is_one_of_three(self, make_picture):
+        with pytest.raises(ValueError, match="auto, cpu, cuda"):
+            Codec(device="abacus").encode(make_picture(8, 8))
+
+    @pytest.mark.parametrize(
+        "data, expected",
+        [(b"", NotAnOdpFile), (b"PK\x03\x04", NotAnOdpFile), (b"\x9dP", DamagedFile)],
+    )
+    def test_other_data_is_refused(self, codec, data, expected):
+        with pytest.raises(expected):
+            codec.decode(data)
+
+    def test_a_picture_that_the_format_cannot_hold_is_refused(self, codec):
+        with pytest.raises(LimitExceeded):
+            codec.encode(Image.new("L", (32769, 1)))
+
+    def test_a_picture_that_readers_would_refuse_is_not_written(self, codec, monkeypatch):
+        monkeypatch.setattr("onedpiece.codec.MAX_PIXELS", 99)
+        with pytest.raises(LimitExceeded, match="10x10"):
+            codec.encode(Image.new("RGB", (10, 10)))
+
+
+class TestPackage:
+    def test_two_functions_do_it_all(self, make_picture):
+        picture = make_picture(300, 280)
+        data = onedpiece.encode(picture, tokens=20)
+        assert onedpiece.decode(data).size == picture.size
+        assert onedpiece.decode(data, tokens=4) == onedpiece.decode(truncate(data, 4))
+
+    def test_errors_have_one_base(self):
+        with pytest.raises(onedpiece.OdpError):
+            onedpiece.decode(b"not a picture")
+
+    def test_the_codec_class_is_there_when_asked_for(self):
+        assert onedpiece.Codec is Codec
+        with pytest.raises(AttributeError):
+            _ = onedpiece.no_such_thing
+
+    def test_importing_it_loads_nothing_heavy(self, loaded_modules):
+        loaded = loaded_modules("import onedpiece")
+        assert "onedpiece" in loaded
+        assert not loaded & {"torch", "onnxruntime", "PIL", "numpy"}

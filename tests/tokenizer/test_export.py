@@ -1,0 +1,119 @@
+"""Exported models: ONNX Runtime gives what PyTorch gives, and the weights are there once."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
+pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.models.registry import find, read_model  # noqa: E402
+from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
+from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
+from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
+from onedpiece.tokenizer.export import export  # noqa: E402
+from onedpiece.tokenizer.onedpiece import build  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, randomise):
+    """The directory of a tiny model with random weights, and the fingerprint that `export` gave."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    return folder, export(randomise(build(CONFIGS["tiny"])), folder, "random")
+
+
+@pytest.fixture(scope="module")
+def tiny(exported):
+    """(ONNX Runtime, PyTorch) of the tiny model."""
+    model = read_model(exported[0])
+    return OnnxRuntime(model, "cpu"), TorchRuntime(model)
+
+
+@pytest.fixture(scope="module")
+def default():
+    """(ONNX Runtime, PyTorch) of the bundled model."""
+    model = find("default")
+    return OnnxRuntime(model, "cpu"), TorchRuntime(model)
+
+
+@pytest.fixture(scope="module")
+def synthetic(make_picture):
+    return np.stack([np.asarray(make_picture(seed=seed)) for seed in range(5)])
+
+
+def agreement(runtimes, tiles):
+    """Share of equal tokens, and mean difference of the decoded pictures at several lengths."""
+    ours, reference = runtimes
+    tokens = reference.encode(tiles)
+    equal = (ours.encode(tiles) == tokens).mean()
+    differences = [
+        np.abs(ours.decode(tokens[:, :count]) - reference.decode(tokens[:, :count])).mean()
+        for count in (16, 256)
+    ]
+    return equal, max(differences)
+
+
+class TestRandomModel:
+    @pytest.mark.parametrize("batch", [1, 2, 5])
+    def test_tokens_are_those_of_pytorch_but_for_ties(self, tiny, synthetic, batch):
+        ours, reference = tiny
+        tokens = ours.encode(synthetic[:batch])
+        assert tokens.shape == (batch, 256) and tokens.dtype == np.uint16
+        assert (tokens == reference.encode(synthetic[:batch])).mean() > 0.99
+        assert len(np.unique(tokens)) > 100
+
+    @pytest.mark.parametrize("batch, count", [(1, 1), (1, 256), (2, 5), (3, 64), (5, 255)])
+    def test_pixels_are_those_of_pytorch(self, tiny, batch, count):
+        ours, reference = tiny
+        tokens = np.random.default_rng(count).integers(0, 4096, (batch, count), np.uint16)
+        pixels = ours.decode(tokens)
+        assert pixels.shape == (batch, 256, 256, 3) and pixels.dtype == np.float32
+        assert pixels.min() >= 0 and pixels.max() <= 255 and pixels.std() > 1
+        np.testing.assert_allclose(pixels, reference.decode(tokens), atol=0.05)
+
+    def test_the_directory_is_a_model_named_by_its_weights(self, exported):
+        folder, fingerprint = exported
+        weights = (folder / "weights.safetensors").read_bytes()
+        assert fingerprint == hashlib.sha256(weights).hexdigest()
+        assert read_model(folder).fingerprint == fingerprint
+        assert json.loads((folder / "model.json").read_text())["name"] == "random"
+
+    @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx"])
+    def test_graphs_hold_no_weights(self, exported, name):
+        graph = onnx.load(exported[0] / name, load_external_data=False).graph
+        external = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
+        assert external
+        assert all(
+            {entry.key: entry.value for entry in t.external_data}["location"]
+            == "weights.safetensors"
+            for t in external
+        )
+        inline = [t for t in graph.initializer if t.data_location != t.EXTERNAL]
+        constants = [
+            attribute.t
+            for node in graph.node
+            if node.op_type == "Constant"
+            for attribute in node.attribute
+            if attribute.name == "value"
+        ]
+        # Bases of the cosine transform (16 x 256 numbers) are the largest that are not parameters.
+        assert max(t.ByteSize() for t in inline + constants) < 20_000
+
+
+class TestBundledModel:
+    def check(self, runtimes, tiles):
+        equal, difference = agreement(runtimes, tiles)
+        assert equal >= 0.999
+        assert difference <= 0.05
+
+    def test_it_agrees_with_pytorch_on_synthetic_pictures(self, default, synthetic):
+        self.check(default, synthetic[:2])
+
+    def test_it_agrees_with_pytorch_on_photographs(self, default, shared):
+        paths = sorted((shared / "eval" / "256").glob("*.png"))[:8]
+        assert len(paths) == 8
+        self.check(default, np.stack([np.asarray(Image.open(path)) for path in paths]))

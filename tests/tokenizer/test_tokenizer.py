@@ -1,0 +1,195 @@
+"""The tokenizer in PyTorch: prefixes, the spectral start, the paper's quantiser and its state dict."""
+
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.tokenizer.config import CODES, CONFIGS, TOKENS, Config  # noqa: E402
+from onedpiece.tokenizer.onedpiece import PaperOneDPiece, build  # noqa: E402
+from onedpiece.tokenizer.quantizer import VectorQuantizer  # noqa: E402
+from onedpiece.tokenizer.spectral import cosine_basis  # noqa: E402
+
+TINY = CONFIGS["tiny"]
+
+
+@pytest.fixture
+def tiny(randomise):
+    """The smallest tokenizer, every weight and table random."""
+    return randomise(build(TINY)).eval()
+
+
+@pytest.fixture
+def pixels(make_picture):
+    import numpy as np
+
+    pictures = np.stack([np.asarray(make_picture(seed=seed)) for seed in range(3)])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(CODES, (3, TOKENS), generator=torch.Generator().manual_seed(1))
+
+
+class TestPrefixes:
+    @pytest.mark.parametrize("count", [1, 2, 17, 255, 256])
+    def test_hiding_later_tokens_is_the_same_as_not_having_them(self, tiny, tokens, count):
+        with torch.inference_mode():
+            cut = tiny.decode(tokens[:, :count])
+            hidden = tiny.decode(tokens, torch.full((3,), count))
+        torch.testing.assert_close(cut, hidden, atol=1e-5, rtol=0)
+
+    def test_every_picture_of_a_batch_has_its_own_length(self, tiny, tokens):
+        keep = torch.tensor([1, 40, 256])
+        with torch.inference_mode():
+            together = tiny.decode(tokens, keep)
+            for row, count in enumerate(keep.tolist()):
+                alone = tiny.decode(tokens[row : row + 1, :count])
+                torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
+
+    def test_later_tokens_cannot_be_seen(self, tiny, tokens):
+        other = tokens.clone()
+        other[:, 20:] = (other[:, 20:] + 999) % CODES
+        keep = torch.full((3,), 20)
+        with torch.inference_mode():
+            assert torch.equal(tiny.decode(tokens, keep), tiny.decode(other, keep))
+            assert not torch.equal(tiny.decode(tokens), tiny.decode(other))
+
+    def test_training_sees_what_decoding_gives(self, tiny, pixels):
+        keep = torch.tensor([3, 100, 256])
+        with torch.inference_mode():
+            trained, _ = tiny(pixels, keep)
+            decoded = tiny.decode(tiny.encode(pixels), keep)
+        torch.testing.assert_close(trained, decoded, atol=1e-4, rtol=0)
+
+
+class TestSpectralStart:
+    def test_an_untrained_repair_adds_exactly_nothing(self, tokens):
+        model = build(TINY).eval()
+        generator = torch.Generator().manual_seed(2)
+        model.quantize.codebooks.data.normal_(generator=generator)
+        model.quantize.class_mean.normal_(generator=generator)
+        with torch.inference_mode():
+            assert torch.equal(model.decode(tokens), model.spectral_picture(tokens))
+            assert model.spectral_picture(tokens).std() > 0
+
+    def test_a_trained_one_adds_something(self, tiny, tokens):
+        with torch.inference_mode():
+            assert not torch.equal(tiny.decode(tokens), tiny.spectral_picture(tokens))
+
+    def test_the_encoder_starts_from_the_transform_alone(self, pixels):
+        offsets = build(TINY)._offsets(pixels)
+        assert offsets is not None and not offsets.any()
+
+    def test_the_first_token_names_the_class(self, tiny, pixels):
+        quantizer = tiny.quantize
+        share = CODES // TINY.spectral.classes
+        first = torch.tensor([[0], [share - 1], [share], [CODES - 1]])
+        assert quantizer.label(first).tolist() == [0, 0, 1, 1]
+        coefficients = quantizer.analyse(pixels)
+        costs = coefficients.abs() @ quantizer.class_weight.T
+        between = (costs[:, 0] - costs[:, 1]).sort().values[:2].mean()
+        quantizer.class_bias.copy_(torch.stack((torch.tensor(0.0), between)))
+        chosen = quantizer.classify(coefficients)
+        assert sorted(chosen.tolist()) == [0, 1, 1]
+        assert torch.equal(quantizer.label(tiny.encode(pixels)), chosen)
+
+    def test_every_block_codes_what_the_tokens_before_left_over(self, tiny, pixels):
+        quantizer = tiny.quantize
+        tokens, offsets = tiny.encode(pixels), tiny._offsets(pixels)
+        codes, label = quantizer.codes(tokens), quantizer.label(tokens)
+        for block, first in ((1, 1), (2, 16), (16, 240)):
+            here = slice(first, first + 15)
+            known = quantizer.coefficients(tokens[:, :first], codes[:, :first])
+            left = quantizer.analyse(pixels) - known
+            order = quantizer.order[label, here].long()
+            x = left.gather(1, order.flatten(1)).reshape(order.shape)
+            x = x / quantizer.scale[label, here, None] + offsets[:, here]
+            book = quantizer.codebooks[block * CODES : (block + 1) * CODES].expand(3, -1, -1)
+            distance = torch.cdist(x, book)
+            chosen = distance.gather(2, tokens[:, here, None])[..., 0]
+            torch.testing.assert_close(chosen, distance.min(2).values, atol=1e-3, rtol=0)
+
+    def test_encoding_is_deterministic_and_stays_in_the_codebook(self, tiny, pixels):
+        with torch.inference_mode():
+            first, second = tiny.encode(pixels), tiny.encode(pixels)
+        assert torch.equal(first, second)
+        assert first.shape == (3, TOKENS) and first.dtype == torch.int64
+        assert first.min() >= 0 and first.max() < CODES
+        assert len(first.unique()) > 100
+
+    def test_low_frequencies_survive_the_transform_and_back(self, tiny):
+        quantizer = tiny.quantize
+        quantizer.colour.copy_(torch.linalg.qr(quantizer.colour).Q)
+        smooth = torch.rand(2, 3 * TINY.spectral.frequencies**2)
+        picture = quantizer.synthesise(smooth, quantizer.basis)
+        torch.testing.assert_close(quantizer.analyse(picture), smooth, atol=1e-4, rtol=0)
+
+    def test_a_small_basis_samples_the_same_waves(self):
+        full, small = cosine_basis(8, 256), cosine_basis(8, 64)
+        averaged = full.reshape(8, 64, 4).mean(2)
+        torch.testing.assert_close(small, averaged, atol=1e-3, rtol=0)
+        torch.testing.assert_close(full @ full.T, torch.eye(8), atol=1e-5, rtol=0)
+
+    def test_blocks_must_make_256_tokens(self):
+        from dataclasses import replace
+
+        wrong = replace(TINY, spectral=replace(TINY.spectral, blocks=(1, 15)))
+        with pytest.raises(ValueError, match="256"):
+            build(wrong)
+
+
+class TestVectorQuantizer:
+    def test_it_picks_the_nearest_direction(self):
+        quantizer = VectorQuantizer(4)
+        directions = torch.nn.functional.normalize(quantizer.embedding.weight, dim=-1)
+        latents = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(3))
+        similarity = torch.nn.functional.normalize(latents, dim=-1) @ directions.T
+        chosen = similarity.gather(-1, quantizer.tokens(latents)[..., None])[..., 0]
+        torch.testing.assert_close(chosen, similarity.max(-1).values, atol=1e-6, rtol=0)
+
+    def test_length_does_not_matter(self):
+        quantizer = VectorQuantizer(12)
+        latents = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(4))
+        assert torch.equal(quantizer.tokens(latents), quantizer.tokens(latents * 50))
+
+    def test_codes_are_unit_vectors_that_quantise_to_themselves(self):
+        quantizer = VectorQuantizer(12)
+        tokens = torch.tensor([[0, 7, CODES - 1]])
+        codes = quantizer.codes(tokens)
+        torch.testing.assert_close(codes.norm(dim=-1), torch.ones(1, 3))
+        assert torch.equal(quantizer.tokens(codes), tokens)
+
+    def test_gradients_pass_straight_through(self):
+        quantizer = VectorQuantizer(3)
+        latents = torch.nn.functional.normalize(torch.randn(1, 2, 3), dim=-1).requires_grad_()
+        codes, loss = quantizer(latents)
+        assert torch.allclose(codes, quantizer.codes(quantizer.tokens(latents)), atol=1e-6)
+        wanted = torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]])
+        (got,) = torch.autograd.grad((codes * wanted).sum(), latents, retain_graph=True)
+        along = latents.detach()
+        across = wanted - (wanted * along).sum(-1, keepdim=True) * along
+        torch.testing.assert_close(got, across, atol=1e-5, rtol=0)
+        loss.backward()
+        assert latents.grad.any() and quantizer.embedding.weight.grad.any()
+
+
+class TestConfigurations:
+    @pytest.mark.parametrize("name", sorted(CONFIGS))
+    def test_a_configuration_survives_json(self, name):
+        import json
+
+        assert Config.from_dict(json.loads(json.dumps(CONFIGS[name].to_dict()))) == CONFIGS[name]
+
+    def test_the_paper_model_has_the_state_dict_of_the_published_one(self, shared):
+        lines = (shared / "reference" / "state_dict_s256.txt").read_text().splitlines()
+        published = dict(re.fullmatch(r"(\S+) (\(.*\))", line).groups() for line in lines if line)
+        with torch.device("meta"):
+            model = build(CONFIGS["one-d-piece-s-256"])
+        assert isinstance(model, PaperOneDPiece)
+        ours = {key: str(tuple(value.shape)) for key, value in model.state_dict().items()}
+        # The head of our decoder is a module of its own.
+        renamed = {re.sub(r"^head\.", "decoder.", key): shape for key, shape in ours.items()}
+        assert renamed == published

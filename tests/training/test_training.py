@@ -1,0 +1,293 @@
+"""Training: pictures from folders and tars, batches that depend on nothing but the step, exact resume."""
+
+import itertools
+import json
+import tarfile
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
+from onedpiece.tokenizer.onedpiece import build  # noqa: E402
+from onedpiece.training import __main__ as command  # noqa: E402
+from onedpiece.training import loop  # noqa: E402
+from onedpiece.training.data import Pictures, normalise  # noqa: E402
+from onedpiece.training.evaluate import evaluate  # noqa: E402
+from onedpiece.training.feed import cut_out, draw_batch, feed  # noqa: E402
+from onedpiece.training.fit import fit  # noqa: E402
+from onedpiece.training.loop import Trainer, averaged_model, learning_rate  # noqa: E402
+from onedpiece.training.losses import draw_lengths, log_distortion  # noqa: E402
+from onedpiece.training.recipe import Recipe  # noqa: E402
+
+TINY = CONFIGS["tiny"]
+RECIPE = Recipe(seconds=20, batch=2, warmup_steps=2)
+SIZES = [(300, 260), (100, 900), (256, 256), (40, 30)]
+
+
+@pytest.fixture
+def folder(tmp_path, make_picture):
+    """Pictures of several sizes, one of them below another folder, and one that cannot be read."""
+    place = tmp_path / "pictures"
+    (place / "more").mkdir(parents=True)
+    for seed, size in enumerate(SIZES):
+        name = "more/last.webp" if seed == 3 else f"{seed}.png"
+        make_picture(*size, seed).save(place / name)
+    (place / "2-broken.jpg").write_bytes(b"no picture at all")
+    (place / "notes.txt").write_text("not even called a picture")
+    return place
+
+
+@pytest.fixture(scope="module")
+def pictures(make_picture):
+    """40 pictures of 256x256 and more, in memory."""
+    arrays = [normalise(make_picture(256 + 4 * seed, 256, seed)) for seed in range(40)]
+    ends = np.cumsum([array.size for array in arrays])
+    index = [(end - array.size, *array.shape[:2]) for end, array in zip(ends, arrays, strict=True)]
+    return Pictures(np.concatenate([array.ravel() for array in arrays]), np.array(index))
+
+
+@pytest.fixture(scope="module")
+def fitted(pictures):
+    """A tiny model whose tables are fitted to the pictures."""
+    model = build(TINY).eval()
+    model.quantize.load_state_dict(fit(TINY.spectral, pictures).state_dict())
+    return model
+
+
+class TestPictures:
+    def test_a_folder_is_read_with_everything_below_it(self, folder, tmp_path, capsys):
+        pictures = Pictures.open([folder], tmp_path / "cache")
+        assert [pictures[i].shape for i in range(len(pictures))] == [
+            (256, 295, 3),
+            (512, 256, 3),
+            (256, 256, 3),
+            (256, 341, 3),
+        ]
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("skipped 2-broken.jpg: ")
+
+    def test_a_tar_holds_the_same_pictures(self, folder, tmp_path):
+        with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+            for name in ("0.png", "1.png", "2.png", "2-broken.jpg", "more/last.webp", "notes.txt"):
+                tar.add(folder / name, name)
+        ours = Pictures.open([tmp_path / "shard.tar"], tmp_path / "tar-cache")
+        theirs = Pictures.open([folder], tmp_path / "folder-cache")
+        np.testing.assert_array_equal(ours.index, theirs.index)
+        np.testing.assert_array_equal(ours.pixels, theirs.pixels)
+
+    def test_pictures_of_the_right_size_are_left_alone(self, folder, tmp_path, make_picture):
+        pictures = Pictures.open([folder], tmp_path / "cache")
+        np.testing.assert_array_equal(pictures[2], np.asarray(make_picture(256, 256, 2)))
+
+    def test_the_cache_is_kept_for_the_same_sources_and_made_anew_for_others(
+        self, folder, tmp_path, make_picture
+    ):
+        cache = tmp_path / "cache"
+        Pictures.open([folder], cache)
+        made = (cache / "pixels.u8").stat().st_mtime_ns
+        assert len(Pictures.open([folder], cache)) == 4
+        assert (cache / "pixels.u8").stat().st_mtime_ns == made
+        assert len(Pictures.open([folder / "more"], cache)) == 1
+
+    def test_nothing_readable_is_an_error(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ValueError, match="no readable picture"):
+            Pictures.open([tmp_path / "empty"], tmp_path / "cache")
+
+    def test_the_centre_is_in_the_middle(self, pictures):
+        i = 39
+        left = (pictures[i].shape[1] - 256) // 2
+        np.testing.assert_array_equal(pictures.centre(i), pictures[i][:, left : left + 256])
+
+
+class TestBatches:
+    def draw(self, pictures, recipe, step):
+        crops, keep = draw_batch(pictures.index, recipe, step)
+        return pictures.crops(crops), keep
+
+    def test_a_batch_depends_on_seed_and_step_alone(self, pictures):
+        pixels, keep = self.draw(pictures, RECIPE, 7)
+        self.draw(pictures, RECIPE, 8)
+        again, keep_again = self.draw(pictures, RECIPE, 7)
+        np.testing.assert_array_equal(pixels, again)
+        assert torch.equal(keep, keep_again)
+        for recipe, step in ((RECIPE, 8), (replace(RECIPE, seed=1), 7)):
+            assert not np.array_equal(pixels, self.draw(pictures, recipe, step)[0])
+
+    def test_the_feed_gives_them_in_order_from_any_step(self, pictures):
+        for step, batch in enumerate(
+            itertools.islice(feed(pictures, RECIPE, 5, torch.device("cpu")), 3), 5
+        ):
+            pixels, keep = self.draw(pictures, RECIPE, step)
+            np.testing.assert_array_equal(batch.pixels.numpy(), pixels)
+            assert torch.equal(batch.keep, keep)
+            assert batch.pixels.dtype == torch.uint8
+
+    def test_crops_cut_on_a_device_are_the_same(self, pictures):
+        crops, _ = draw_batch(pictures.index, replace(RECIPE, batch=12), 0)
+        assert 0 < crops.mirror.sum() < 12
+        cut = cut_out(torch.from_numpy(pictures.pixels), pictures.index, crops)
+        np.testing.assert_array_equal(cut.numpy(), pictures.crops(crops))
+
+    def test_lengths_are_half_uniform_and_half_logarithmic(self):
+        lengths = draw_lengths(20_000, np.random.default_rng(0))
+        assert (lengths.min(), lengths.max()) == (1, 256)
+        uniform, logarithmic = 16 / 256, np.log(17) / np.log(257)
+        assert (lengths <= 16).mean() == pytest.approx((uniform + logarithmic) / 2, abs=0.02)
+        uniform, logarithmic = 128 / 256, 1 - np.log(129) / np.log(257)
+        assert (lengths >= 129).mean() == pytest.approx((uniform + logarithmic) / 2, abs=0.02)
+
+
+def test_the_rate_warms_up_by_steps_and_falls_by_seconds():
+    recipe = Recipe(seconds=100, warmup_steps=10)
+    assert learning_rate(recipe, 0, 0) == pytest.approx(0.1)
+    assert learning_rate(recipe, 9, 0) == learning_rate(recipe, 500, 0) == pytest.approx(1)
+    assert learning_rate(recipe, 500, 50) == pytest.approx(0.505)
+    assert learning_rate(recipe, 500, 100) == learning_rate(recipe, 500, 999) == pytest.approx(0.01)
+
+
+def test_the_loss_weighs_decibels_and_not_errors():
+    target = torch.zeros(2, 3, 4, 4)
+    decoded = torch.stack((torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), 0.05)))
+    expected = (np.log(0.25 + 2e-4) + np.log(0.0025 + 2e-4)) / 2
+    assert float(log_distortion(decoded, target)) == pytest.approx(expected, abs=1e-5)
+
+
+class TestRun:
+    @pytest.fixture(autouse=True)
+    def clock(self, monkeypatch):
+        """A second passes at every look at the clock, so that the schedule is the same every time."""
+        ticks = itertools.count()
+        monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+
+    @pytest.fixture
+    def start(self, tmp_path, randomise):
+        """Starts a run of the same untrained model in a folder of the given name."""
+
+        def begin(name):
+            torch.manual_seed(0)
+            (tmp_path / name).mkdir()
+            Trainer(tmp_path / name, randomise(build(TINY)), RECIPE).save()
+            return tmp_path / name
+
+        return begin
+
+    def test_a_resumed_run_ends_with_the_same_bits(self, start, pictures):
+        whole, parts = start("whole"), start("parts")
+        Trainer.resume(whole).run(pictures, 5)
+        Trainer.resume(parts).run(pictures, 2)
+        Trainer.resume(parts).run(pictures, 3)
+        one, other = (
+            torch.load(run / "checkpoint.pt", weights_only=True) for run in (whole, parts)
+        )
+        assert (one["step"], one["seconds"]) == (other["step"], other["seconds"]) == (5, 5.0)
+        for kind in ("model", "average"):
+            for name, value in one[kind].items():
+                assert torch.equal(value, other[kind][name]), f"{kind}: {name}"
+        for index, moments in one["optimizer"]["state"].items():
+            for name, value in moments.items():
+                assert torch.equal(value, other["optimizer"]["state"][index][name])
+
+    def test_training_moves_the_networks_and_not_the_tables(self, start, pictures):
+        run = start("run")
+        before = torch.load(run / "checkpoint.pt", weights_only=True)["model"]
+        Trainer.resume(run).run(pictures, 3)
+        after = torch.load(run / "checkpoint.pt", weights_only=True)["model"]
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        assert {"repair.head.weight", "decoder.decoder_embed.weight", "hint.embed.weight"} <= moved
+        assert not any(name.startswith("quantize.") for name in moved)
+
+    def test_the_run_ends_when_its_seconds_are_over(self, start, pictures):
+        run = start("run")
+        trainer = Trainer.resume(run, recipe=replace(RECIPE, seconds=3))
+        trainer.run(pictures)
+        assert trainer.step == 3
+        assert torch.load(run / "checkpoint.pt", weights_only=True)["step"] == 3
+
+    def test_another_recipe_keeps_the_weights_and_starts_anew(self, start, pictures):
+        run = start("run")
+        Trainer.resume(run).run(pictures, 1)
+        again = Trainer.resume(run, recipe=replace(RECIPE, rate=1e-4))
+        saved = torch.load(run / "checkpoint.pt", weights_only=True)["model"]
+        assert (again.step, again.seconds, again.recipe.rate) == (0, 0.0, 1e-4)
+        assert all(torch.equal(v, saved[name]) for name, v in again.model.state_dict().items())
+
+    def test_progress_is_logged(self, start, pictures, monkeypatch):
+        monkeypatch.setattr(loop, "LOG_STEPS", 2)
+        run = start("run")
+        Trainer.resume(run).run(pictures, 5)
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [(row["step"], row["pictures"]) for row in rows] == [(2, 4), (4, 8)]
+
+    def test_the_averaged_model_is_what_is_evaluated(self, start, pictures):
+        run = start("run")
+        trainer = Trainer.resume(run)
+        trainer.run(pictures, 2)
+        model = averaged_model(run)
+        assert not model.training
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, trainer.average[name])
+
+
+class TestFit:
+    def test_more_tokens_describe_the_pictures_better(self, fitted, pictures):
+        centres = torch.from_numpy(np.stack([pictures.centre(i) for i in range(len(pictures))]))
+        scores = evaluate(fitted, centres, (1, 4, 16, 64, 256))
+        means = [float(values.mean()) for values in scores.values()]
+        assert means == sorted(means) and means[-1] > means[0] + 3
+
+    def test_every_class_is_used(self, fitted, pictures):
+        centres = np.stack([pictures.centre(i) for i in range(len(pictures))])
+        tokens = fitted.encode(torch.from_numpy(centres).permute(0, 3, 1, 2).float() / 255)
+        assert set(fitted.quantize.label(tokens).tolist()) == set(range(TINY.spectral.classes))
+
+    def test_tables_are_what_float16_holds(self, fitted):
+        for name in ("class_mean", "class_weight", "codebooks"):
+            table = getattr(fitted.quantize, name).detach()
+            assert torch.equal(table, table.half().float())
+
+    def test_tokens_of_a_block_code_coefficients_of_their_own(self, fitted):
+        for label in range(TINY.spectral.classes):
+            for block in range(len(TINY.spectral.blocks)):
+                order = fitted.quantize.order[label, fitted.quantize.block_of == block]
+                assert order.unique().numel() == order.numel()
+
+    def test_too_few_pictures_for_the_classes_are_an_error(self, pictures):
+        few = Pictures(pictures.pixels, pictures.index[:2])
+        with pytest.raises(RuntimeError, match="use fewer classes or more pictures"):
+            fit(replace(TINY.spectral, classes=4), few)
+
+
+class TestCommand:
+    def call(self, monkeypatch, *arguments):
+        monkeypatch.setattr("sys.argv", ["training", *map(str, arguments)])
+        command.main()
+
+    def test_fit_train_and_evaluate(self, monkeypatch, tmp_path, make_picture, capsys):
+        (tmp_path / "data").mkdir()
+        for seed in range(12):
+            make_picture(256, 256, seed).save(tmp_path / "data" / f"{seed}.png")
+        run = ["--run", tmp_path / "run"]
+        data = ["--data", tmp_path / "data", "--cache", tmp_path / "cache"]
+        self.call(monkeypatch, "fit", *run, *data, "--config", "tiny")
+        train = ["train", *run, *data, "--steps", 1]
+        self.call(monkeypatch, *train, "--restart", "--batch", 2)
+        with pytest.raises(SystemExit, match="--restart"):
+            self.call(monkeypatch, *train, "--batch", 4)
+        self.call(monkeypatch, *train)
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert (state["step"], state["recipe"]["batch"]) == (2, 2)
+        capsys.readouterr()
+        self.call(monkeypatch, "evaluate", *run, tmp_path / "data")
+        lines = capsys.readouterr().out.splitlines()
+        assert [int(line.split()[0]) for line in lines] == [1, 16, 32, 64, 128, 208, 256]
+
+
+def test_training_needs_torch_numpy_and_pillow_only(loaded_modules):
+    loaded = loaded_modules("import onedpiece.training.__main__")
+    assert {"torch", "numpy", "PIL"} <= loaded
+    assert not loaded & {"safetensors", "onnx", "onnxscript", "onnxruntime", "typer", "rich"}
