@@ -11,6 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# A process inherits the peak memory of the one that starts it, so a small one in between starts and measures it.
+_LAUNCHER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -35,14 +43,10 @@ def spread(seconds: list[float]) -> Spread:
 
 def process(arguments: list[str]) -> tuple[float, int]:
     """Run a command: wall seconds and peak resident bytes. Raises CalledProcessError."""
-    start = time.perf_counter()
-    child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, arguments)
-    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
+    printed = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
+    seconds, peak = printed.split()
+    return float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def machine(threads: int) -> str:

@@ -34,13 +34,11 @@ def rd(
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
     """Rate-distortion: PSNR beside JPEG, WebP and AVIF files of no more bytes, each at its best."""
-    from PIL import Image
-
     from onedpiece.bench.rate_distortion import rate_distortion
     from onedpiece.cli import batch
+    from onedpiece.image import suffixes
 
-    Image.init()
-    rate_distortion(batch.expand(paths, set(Image.registered_extensions())), csv, device)
+    rate_distortion(batch.expand(paths, suffixes()), csv, device)
 
 
 @bench.command()

@@ -34,11 +34,11 @@ def encode(
 
     from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
-    from onedpiece.image import Picture, open_picture
+    from onedpiece.image import Picture, open_picture, suffixes
 
     # A picture either can be read, or is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
-    Image.init()
+    Image.MAX_IMAGE_PIXELS = None  # `open_picture` has the limit that counts
     codec = Codec(model, device)
 
     def read(job: batch.Job) -> Picture:
@@ -57,6 +57,6 @@ def encode(
         }
         return facts, f"{width}x{height}, {tokens} tokens, {len(data)} bytes, {bpp:.4f} bpp"
 
-    jobs = batch.plan(paths, out_dir, ".odp", set(Image.registered_extensions()))
+    jobs = batch.plan(paths, out_dir, ".odp", suffixes())
     work = batch.Work(read, lambda pictures: codec.encode_many(pictures, tokens), write)
     batch.run(jobs, work, batch.Report(quiet, json), force)

@@ -18,7 +18,7 @@ def train(
         list[Path], typer.Option(help="Folder of pictures, or tar file of them; may be repeated.")
     ],
     start: Annotated[str, typer.Option("--from", help="Model to start from.")] = "default",
-    hours: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 1.0,
+    hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")] = 1.0,
 ) -> None:
     """Fine-tune a model on your own pictures (needs the torch extra). A second call resumes."""
     from onedpiece.models.registry import find

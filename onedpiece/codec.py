@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,8 @@ from onedpiece.image import Picture, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
+
+Item = TypeVar("Item")
 
 
 class Codec:
@@ -59,13 +62,15 @@ class Codec:
     def encode_many(self, pictures: Sequence[Picture], tokens: int = MAX_TOKENS) -> list[bytes]:
         """Like `encode` for several pictures, whose tiles share batches."""
         headers = [self._header(picture, tokens) for picture in pictures]
-        grids = [header.grid for header in headers]
-        cut = [tiles.split(p.pixels, grid) for p, grid in zip(pictures, grids, strict=True)]
-        coded = self._batched(self._runtime(self.model).encode, np.concatenate(cut))
-        ends = np.cumsum([grid.count for grid in grids])[:-1]
+        cut = chain.from_iterable(
+            tiles.split(picture.pixels, header.grid)
+            for picture, header in zip(pictures, headers, strict=True)
+        )
+        network = self._runtime(self.model).encode
+        coded = chain.from_iterable(network(np.stack(batch)) for batch in self._batches(cut))
         return [
-            build(header, part[:, :tokens])
-            for header, part in zip(headers, np.split(coded, ends), strict=True)
+            build(header, np.stack(list(islice(coded, header.grid.count)))[:, :tokens])
+            for header in headers
         ]
 
     def decode_many(self, files: Sequence[OdpFile], tokens: int = MAX_TOKENS) -> list[Picture]:
@@ -73,26 +78,39 @@ class Codec:
         if tokens < 1:
             raise ValueError("at least one token is needed")
         models = [self.model_of(file) for file in files]
-        painted = [
-            np.tile(np.array(model.blank, np.float32), (file.header.grid.count, TILE, TILE, 1))
-            for file, model in zip(files, models, strict=True)
-        ]
-        # Tiles that go through the same network with the same number of tokens, whatever their file.
-        alike: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-        for index, (file, model) in enumerate(zip(files, models, strict=True)):
-            for tile, count in enumerate(np.minimum(file.counts, tokens)):
-                if count:
-                    alike[model.fingerprint, int(count)].append((index, tile))
-        by_fingerprint = {model.fingerprint: model for model in models}
-        for (fingerprint, count), members in alike.items():
-            known = np.stack([files[index].tokens[tile, :count] for index, tile in members])
-            decoded = self._batched(self._runtime(by_fingerprint[fingerprint]).decode, known)
-            for (index, tile), pixels in zip(members, decoded, strict=True):
-                painted[index][tile] = pixels
+        painted = self._paint(files, models, tokens)
         return [
-            Picture(tiles.join(paint, file.header.grid), file.header.grey)
-            for file, paint in zip(files, painted, strict=True)
+            Picture(
+                tiles.join(islice(painted, file.header.grid.count), file.header.grid),
+                file.header.grey,
+            )
+            for file in files
         ]
+
+    def _paint(
+        self, files: Sequence[OdpFile], models: Sequence[Model], tokens: int
+    ) -> Iterator[np.ndarray]:
+        """Decoded tiles, float32 (256, 256, 3), of all files in order.
+
+        Neighbours that have the same model and the same number of tokens share batches; a cut file has at most
+        two numbers of tokens.
+        """
+        every = (
+            (index, tile, int(count))
+            for index, file in enumerate(files)
+            for tile, count in enumerate(np.minimum(file.counts, tokens))
+        )
+        for (_, count), run in groupby(
+            every, key=lambda member: (models[member[0]].fingerprint, member[2])
+        ):
+            for batch in self._batches(run):
+                model = models[batch[0][0]]
+                if count == 0:
+                    blank = np.array(model.blank, np.float32)
+                    yield from (np.broadcast_to(blank, (TILE, TILE, 3)) for _ in batch)
+                    continue
+                known = np.stack([files[index].tokens[tile, :count] for index, tile, _ in batch])
+                yield from self._runtime(model).decode(known)
 
     def model_of(self, file: OdpFile) -> Model:
         """The model that wrote a file. Raises UnknownModel if it is not installed."""
@@ -110,7 +128,7 @@ class Codec:
             self._runtimes[model.fingerprint] = OnnxRuntime(model, self._device, self._threads)
         return self._runtimes[model.fingerprint]
 
-    def _batched(self, network: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
-        return np.concatenate(
-            [network(rows[start : start + self.batch]) for start in range(0, len(rows), self.batch)]
-        )
+    def _batches(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        coming = iter(items)
+        while batch := list(islice(coming, self.batch)):
+            yield batch

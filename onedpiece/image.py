@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +15,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from onedpiece.bitstream import MAGIC, MAX_PIXELS
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
 
-Image.MAX_IMAGE_PIXELS = None  # `open_picture` has a limit of its own, checked before decoding
-
 BACKGROUND = (255, 255, 255)  # behind transparent pixels
+FORMATS = [
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "PCX",
+    "PNG",
+    "PPM",
+    "QOI",
+    "SGI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+]
+"""What is read. Pillow knows more, some of which start other programs or are not pictures of pixels."""
+
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
 
 
@@ -28,7 +47,7 @@ class Picture:
 
 
 def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a picture file in any format that Pillow knows.
+    """Read a picture file in one of FORMATS.
 
     Raises PictureError if it cannot be read, LimitExceeded (before decoding) if it is too large.
     """
@@ -37,23 +56,27 @@ def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         if file.read(len(MAGIC)) == MAGIC:
             raise PictureError("this is an .odp picture already")
         file.seek(0)
-        try:
-            with Image.open(file) as image:
-                _check_size(image, max_pixels)
-                return from_pillow(image)
-        except UnidentifiedImageError:
-            raise PictureError("not a picture in a format that can be read") from None
-        except OdpError:
-            raise
-        except Exception as error:  # Pillow's plugins raise what they like for broken files
-            raise PictureError(f"the picture cannot be read: {error}") from error
+        with _own_errors(), Image.open(file, formats=FORMATS) as image:
+            _check_size(image, max_pixels)
+            return from_pillow(image)
+
+
+def suffixes() -> set[str]:
+    """Endings, such as ".png", of the names of files in FORMATS."""
+    Image.init()
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 def from_pillow(image: Image.Image) -> Picture:
     """Upright, on a white background if transparent, 8 bits.
 
-    Raises PictureError for a picture of no pixels or of several frames.
+    Raises PictureError for a picture of no pixels, of several frames, or that turns out to be broken.
     """
+    with _own_errors():
+        return _from_pillow(image)
+
+
+def _from_pillow(image: Image.Image) -> Picture:
     if min(image.size) < 1:
         raise PictureError("the picture has no pixels")
     # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
@@ -74,6 +97,20 @@ def to_pillow(picture: Picture) -> Image.Image:
     """Mode "L" for a grey picture, else "RGB"."""
     image = Image.fromarray(picture.pixels)
     return image.convert("L") if picture.grey else image
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except OdpError:
+        raise
+    except UnidentifiedImageError:
+        raise PictureError("not a picture in a format that can be read") from None
+    except Image.DecompressionBombError as error:
+        raise LimitExceeded(f"the picture is too large: {error}") from None
+    except Exception as error:  # Pillow's plugins raise what they like for broken files
+        raise PictureError(f"the picture cannot be read: {error}") from error
 
 
 def _open_file(path: Path) -> BinaryIO:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from onedpiece.grid import TILE, Grid
@@ -17,30 +19,42 @@ def free_overlap(width: int, height: int) -> int:
     return next(overlap for overlap in overlaps if Grid(width, height, overlap).count == fewest)
 
 
-def split(pixels: np.ndarray, grid: Grid) -> np.ndarray:
-    """uint8 (H, W, 3) -> tiles uint8 (grid.count, 256, 256, 3), row by row.
+def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
+    """uint8 (H, W, 3) -> grid.count tiles uint8 (256, 256, 3), row by row.
 
     What lies beyond the right and lower edges is the picture mirrored.
     """
-    right, bottom = (max(corner) + TILE for corner in zip(*grid.corners(), strict=True))
-    margins = ((0, bottom - grid.height), (0, right - grid.width), (0, 0))
-    padded = np.pad(pixels, margins, mode="reflect")
-    return np.stack([padded[y : y + TILE, x : x + TILE] for x, y in grid.corners()])
+    for x, y in grid.corners():
+        yield pixels[_mirrored(y, grid.height)[:, None], _mirrored(x, grid.width)]
 
 
-def join(tiles: np.ndarray, grid: Grid) -> np.ndarray:
-    """Tiles float (grid.count, 256, 256, 3) in 0..255 -> picture uint8 (H, W, 3).
+def _mirrored(start: int, size: int) -> np.ndarray:
+    """Where the 256 pixels from `start` on are taken from, along an axis of `size` pixels that ends in mirrors."""
+    period = max(1, 2 * (size - 1))
+    place = np.arange(start, start + TILE) % period
+    return np.minimum(place, period - place)
+
+
+def join(tiles: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
+    """grid.count tiles, float (256, 256, 3) in 0..255, row by row -> picture uint8 (H, W, 3).
 
     Where tiles overlap, one fades into the other linearly; the weights of a pixel add up to 1.
+    Beside the picture, only one row of tiles is held as float.
     """
-    canvas = np.zeros((grid.height, grid.width, 3), np.float32)
-    for tile, (x, y) in zip(tiles, grid.corners(), strict=True):
-        height, width = min(TILE, grid.height - y), min(TILE, grid.width - x)
+    picture = np.empty((grid.height, grid.width, 3), np.uint8)
+    band = np.zeros((TILE, grid.width, 3), np.float32)
+    for (x, y), tile in zip(grid.corners(), tiles, strict=True):
+        width = min(TILE, grid.width - x)
         across = _fade(grid.overlap, x > 0, x + TILE < grid.width)[:width]
-        down = _fade(grid.overlap, y > 0, y + TILE < grid.height)[:height]
-        weight = (down[:, None] * across)[..., None]
-        canvas[y : y + height, x : x + width] += weight * tile[:height, :width]
-    return canvas.round().clip(0, 255).astype(np.uint8)
+        down = _fade(grid.overlap, y > 0, y + TILE < grid.height)
+        band[:, x : x + width] += (down[:, None] * across)[..., None] * tile[:, :width]
+        if x + TILE >= grid.width:
+            finished = min(grid.stride if y + TILE < grid.height else TILE, grid.height - y)
+            picture[y : y + finished] = band[:finished].round().clip(0, 255)
+            # What overlaps the next row waits for it.
+            band[: grid.overlap] = band[grid.stride :]
+            band[grid.overlap :] = 0
+    return picture
 
 
 def _fade(overlap: int, before: bool, after: bool) -> np.ndarray:

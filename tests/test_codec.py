@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 import onedpiece
-from onedpiece.bitstream import parse, truncate
+from onedpiece.bitstream import Header, parse, truncate
 from onedpiece.codec import Codec
-from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnknownModel
+from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, PictureError, UnknownModel
 from onedpiece.image import from_pillow
 
 HEADER = 8  # bytes, for 256x256 and a power of two of tokens
@@ -171,3 +171,31 @@ class TestPackage:
         loaded = loaded_modules("import onedpiece")
         assert "onedpiece" in loaded
         assert not loaded & {"torch", "onnxruntime", "PIL", "numpy"}
+
+
+class TestMemory:
+    def test_a_header_alone_asks_for_little_more_than_the_picture_it_promises(self, codec):
+        """4096x4096 pixels are 50 MB; all its tiles as float would be 200 MB."""
+        import tracemalloc
+
+        promise = Header(4096, 4096, 256, codec.model.key).pack()
+        tracemalloc.start()
+        try:
+            picture = codec.decode(promise)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert picture.size == (4096, 4096)
+        assert peak < 150e6
+
+
+def test_a_broken_picture_given_as_an_image_is_a_picture_error(codec, tmp_path, make_picture):
+    make_picture().save(tmp_path / "x.jpg")
+    whole = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "x.jpg").write_bytes(whole[: len(whole) // 2])
+    with Image.open(tmp_path / "x.jpg") as image, pytest.raises(PictureError):
+        codec.encode(image)
+
+
+def test_nothing_to_do_is_done(codec):
+    assert codec.encode_many([]) == codec.decode_many([]) == []

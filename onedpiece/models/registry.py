@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -65,13 +66,20 @@ def read_model(path: Path) -> Model:
 
 
 def installed() -> list[Model]:
-    """Bundled models, then those in the folders listed in the environment variable ODP_MODELS."""
+    """Bundled models, then those in the folders listed in the environment variable ODP_MODELS.
+
+    A folder there whose model is incomplete or broken is passed over, so that it does not stop the others.
+    """
     folders = [
         BUNDLED,
         *map(Path, filter(None, os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep))),
     ]
     manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
-    return [read_model(manifest.parent) for manifest in manifests]
+    models = []
+    for manifest in manifests:
+        with contextlib.suppress(ModelError):
+            models.append(read_model(manifest.parent))
+    return models
 
 
 def find(name: str | Path) -> Model:

@@ -71,6 +71,7 @@ class OnnxRuntime:
 
         if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
+        onnxruntime.set_default_logger_severity(4)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = self._threads or 0

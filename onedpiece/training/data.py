@@ -34,6 +34,12 @@ def normalise(picture: Image.Image) -> np.ndarray:
     return np.asarray(rgb.crop(box))
 
 
+def _stamp(source: Path) -> list:
+    """What tells whether a source has changed: its name, and how many files of how many bytes it has."""
+    files = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
+    return [str(source), len(files), sum(file.stat().st_size for file in files)]
+
+
 def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
     """(name, file bytes) of every picture in the given tar files and folders, in a fixed order."""
     for source in sources:
@@ -78,7 +84,7 @@ class Pictures:
 
         Unreadable pictures are skipped with a line on stdout. Raises ValueError if nothing is left.
         """
-        stamp = [[str(s), s.stat().st_size if s.is_file() else 0] for s in sources]
+        stamp = [_stamp(source) for source in sources]
         meta = cache / "index.json"
         if not meta.exists() or json.loads(meta.read_text())["sources"] != stamp:
             cls._build(sources, cache, stamp)
@@ -90,6 +96,7 @@ class Pictures:
     @staticmethod
     def _build(sources: list[Path], cache: Path, stamp: list) -> None:
         cache.mkdir(parents=True, exist_ok=True)
+        (cache / "index.json").unlink(missing_ok=True)
         index, offset = [], 0
         with (cache / "pixels.u8").open("wb") as out:
             for name, data in iterate_sources(sources):

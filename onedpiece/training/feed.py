@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from queue import Queue
 
 import numpy as np
@@ -45,18 +46,22 @@ def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) ->
 
 
 def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Iterator[Batch]:
-    ready: Queue[Batch] = Queue(maxsize=AHEAD)
+    ready: Queue[Batch | Exception] = Queue(maxsize=AHEAD)
 
     def prepare() -> None:
-        ahead = step
-        while True:
-            crops, keep = draw_batch(pictures.index, recipe, ahead)
-            ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep))
-            ahead += 1
+        try:
+            for ahead in count(step):
+                crops, keep = draw_batch(pictures.index, recipe, ahead)
+                ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep))
+        except Exception as error:
+            ready.put(error)
 
     threading.Thread(target=prepare, daemon=True).start()
     while True:
-        yield ready.get()
+        batch = ready.get()
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def _from_device(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from onedpiece.errors import ModelError, PictureError
+from onedpiece.errors import PictureError
 from onedpiece.models.registry import Model
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.export import export
@@ -36,7 +36,5 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
         raise PictureError(str(error)) from error
     trainer.run(pictures)
     fingerprint = export(averaged_model(run), out, name)
-    if fingerprint == model.fingerprint:
-        raise ModelError("training changed nothing")
     shutil.rmtree(run)
     return fingerprint
