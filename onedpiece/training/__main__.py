@@ -12,6 +12,7 @@ import torch
 from onedpiece.tokenizer.config import CONFIGS
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece, build
 from onedpiece.training.data import Pictures
+from onedpiece.training.entropy import all_tokens, held_out_bits, position_entropy
 from onedpiece.training.evaluate import evaluate, load_folder
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model
@@ -50,6 +51,13 @@ def main() -> None:
     _add_run(verb)
     verb.add_argument("pictures", type=Path)
     verb.set_defaults(do=evaluate_verb)
+
+    verb = verbs.add_parser(
+        "entropy", help="print the entropy of the tokens of the training pictures"
+    )
+    _add_run(verb)
+    _add_data(verb)
+    verb.set_defaults(do=entropy_verb)
 
     verb = verbs.add_parser("export", help="write the model directory that `odp --model` reads")
     _add_run(verb)
@@ -98,6 +106,14 @@ def train_verb(args: argparse.Namespace) -> None:
 def evaluate_verb(args: argparse.Namespace) -> None:
     for length, scores in evaluate(averaged_model(args.run), load_folder(args.pictures)).items():
         print(f"{length:4d} tokens  {scores.mean():6.3f} dB  worst {scores.min():6.2f}")
+
+
+def entropy_verb(args: argparse.Namespace) -> None:
+    pictures = Pictures.open(args.data, args.cache)
+    tokens = all_tokens(averaged_model(args.run), pictures)
+    entropy = position_entropy(tokens)
+    print(f"entropy of a token position: {entropy.min():.2f} to {entropy.max():.2f} bits")
+    print(f"static tables, held out: {held_out_bits(tokens):.2f} bits a token")
 
 
 def export_verb(args: argparse.Namespace) -> None:

@@ -1,0 +1,49 @@
+"""How many of their 12 bits tokens use."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from onedpiece.tokenizer.config import CODES, TOKENS
+from onedpiece.tokenizer.onedpiece import OneDPiece
+from onedpiece.training.data import Pictures
+
+BATCH = 32
+NEIGHBOURS = 16  # positions that share a table
+HELD_OUT = 8  # one picture of so many
+
+
+@torch.inference_mode()
+def all_tokens(model: OneDPiece, pictures: Pictures) -> np.ndarray:
+    """Tokens of the centre of every picture, int64 (N, 256)."""
+    parts = []
+    for start in range(0, len(pictures), BATCH):
+        chosen = range(start, min(start + BATCH, len(pictures)))
+        pixels = torch.from_numpy(np.stack([pictures.centre(i) for i in chosen]))
+        parts.append(model.encode(pixels.permute(0, 3, 1, 2).float() / 255).numpy())
+    return np.concatenate(parts)
+
+
+def position_entropy(tokens: np.ndarray) -> np.ndarray:
+    """Entropy in bits of each position's histogram over the pictures, (256,).
+
+    Too low by about 2048 / N bits for N pictures, because a histogram of few samples has holes.
+    """
+    return np.array([_bits(np.bincount(column, minlength=CODES)) for column in tokens.T])
+
+
+def held_out_bits(tokens: np.ndarray) -> float:
+    """Bits a token with static tables, each for 16 positions, on pictures that the tables were not made from."""
+    held = np.arange(len(tokens)) % HELD_OUT == 0
+    total = 0.0
+    for first in range(0, TOKENS, NEIGHBOURS):
+        here = tokens[:, first : first + NEIGHBOURS]
+        counts = np.bincount(here[~held].ravel(), minlength=CODES) + 0.5
+        total += float(-np.log2(counts / counts.sum())[here[held]].sum())
+    return total / (held.sum() * TOKENS)
+
+
+def _bits(counts: np.ndarray) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum())
