@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench.metrics import psnr
+from onedpiece.bitstream import parse, truncate
 from onedpiece.codec import Codec
 from onedpiece.image import Picture, open_picture, to_pillow
 
@@ -28,10 +28,11 @@ def demo(out: Path, device: str = "auto") -> None:
     for path in sorted(p for p in PICTURES.iterdir() if p.suffix != ".md"):
         picture = open_picture(path)
         row = [picture]
+        whole = codec.encode_pictures([picture])[0]
         for tokens in TOKENS:
-            data = codec.encode_many([picture], tokens)[0]
+            data = truncate(whole, tokens)
             (out / f"{path.stem}-{tokens}.odp").write_bytes(data)
-            decoded = open_picture(_png(codec.decode(data)))
+            decoded = codec.decode_files([parse(data)])[0]
             row.append(decoded)
             print(_line(path.name, picture, tokens, data, psnr(picture.pixels, decoded.pixels)))
         rows.append(row)
@@ -46,12 +47,6 @@ def _line(name: str, picture: Picture, tokens: int, data: bytes, score: float) -
     return (
         f"{name:20s} {f'{width}x{height}':>9s} {tokens:6d} {len(data):6d} {bpp:7.4f} {score:6.2f}"
     )
-
-
-def _png(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
 
 
 def _side_by_side(rows: Sequence[Sequence[Picture]]) -> Image.Image:

@@ -42,7 +42,7 @@ def spread(seconds: list[float]) -> Spread:
 
 
 def process(arguments: list[str]) -> tuple[float, int]:
-    """Run a command: wall seconds and peak resident bytes. Raises CalledProcessError."""
+    """Run a command (not on Windows): wall seconds and peak resident bytes. Raises CalledProcessError."""
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
     printed = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
     seconds, peak = printed.split()

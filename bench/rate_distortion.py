@@ -10,7 +10,7 @@ import numpy as np
 
 from onedpiece.bench.codecs import Ladder, available
 from onedpiece.bench.metrics import psnr
-from onedpiece.bitstream import parse
+from onedpiece.bitstream import parse, truncate
 from onedpiece.codec import Codec
 from onedpiece.image import open_picture
 
@@ -26,9 +26,10 @@ def rate_distortion(pictures: Iterable[Path], table: Path | None, device: str = 
         ladders = {
             conventional.name: Ladder(conventional, picture.pixels) for conventional in available()
         }
+        whole = codec.encode_pictures([picture])[0]
         for tokens in TOKENS:
-            data = codec.encode_many([picture], tokens)[0]
-            decoded = codec.decode_many([parse(data)])[0]
+            data = truncate(whole, tokens)
+            decoded = codec.decode_files([parse(data)])[0]
             rows.append((path.name, "odp", tokens, len(data), psnr(picture.pixels, decoded.pixels)))
             for name, ladder in ladders.items():
                 coded = ladder.best(len(data))

@@ -46,7 +46,7 @@ def _networks(model: Model, threads: int, device: str) -> None:
         print("PyTorch is not installed and not compared")
     else:
         torch.set_num_threads(threads)
-        runtimes.append(("PyTorch eager", TorchRuntime(model, device)))
+        runtimes.append(("PyTorch eager", TorchRuntime(model, runtimes[0][1].device)))
     one = open_picture(PICTURE).pixels[None]
     eight = np.repeat(one, 8, 0)
     for name, runtime in runtimes:
@@ -66,8 +66,7 @@ def _row(name: str, single: Callable[[], object], batch: Callable[[], object]) -
 
 def _pictures(codec: Codec) -> None:
     print("\nPictures, pixels to file bytes and back, warm, ms")
-    picture = open_picture(PICTURE)
-    image = to_pillow(picture)
+    image = to_pillow(open_picture(PICTURE))
     data = codec.encode(image)
     print(
         f"odp encode                     {_milliseconds(repeat(lambda: codec.encode(image), WARM_RUNS)):>24s}"
@@ -75,9 +74,10 @@ def _pictures(codec: Codec) -> None:
     print(
         f"odp decode                     {_milliseconds(repeat(lambda: codec.decode(data), WARM_RUNS)):>24s}"
     )
-    many = [picture] * BATCH
-    whole = repeat(lambda: codec.encode_many(many), 2)
-    print(f"odp encode, {BATCH} pictures        {BATCH / whole.median:20.1f} pictures/s")
+    encoding = repeat(lambda: codec.encode_many([image] * BATCH), BATCH_RUNS)
+    decoding = repeat(lambda: codec.decode_many([data] * BATCH), BATCH_RUNS)
+    print(f"odp encode, {BATCH} pictures        {BATCH / encoding.median:20.1f} pictures/s")
+    print(f"odp decode, {BATCH} pictures        {BATCH / decoding.median:20.1f} pictures/s")
     small = _webp(image)
     print(
         f"WebP (64 pixels wide) encode   {_milliseconds(repeat(lambda: _webp(image), WARM_RUNS)):>24s}"
@@ -90,13 +90,14 @@ def _pictures(codec: Codec) -> None:
 def _processes(threads: int, device: str) -> None:
     print("\nWhole processes, cold              wall, ms                peak memory, MB")
     odp = [sys.executable, "-m", "onedpiece.cli"]
+    options = ["--device", device, "--threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded = Path(folder) / "x.odp", Path(folder) / "x.png"
         runs = {
             "odp --help": [*odp, "--help"],
             "odp info": [*odp, "info", str(coded)],
-            "odp encode": [*odp, "encode", "-f", "--device", device, str(PICTURE), str(coded)],
-            "odp decode": [*odp, "decode", "-f", "--device", device, str(coded), str(decoded)],
+            "odp encode": [*odp, "encode", "-f", *options, str(PICTURE), str(coded)],
+            "odp decode": [*odp, "decode", "-f", *options, str(coded), str(decoded)],
         }
         process(runs["odp encode"])
         for name, arguments in runs.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -22,6 +23,9 @@ def main() -> None:
     """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
     from onedpiece.cli import bench, decode, encode, info, models, train, truncate  # noqa: F401  (they register themselves)
 
+    warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
+    # A file name that is not text must not stop a listing.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
     except KeyboardInterrupt:
@@ -47,7 +51,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def root(
-    debug: bool = typer.Option(False, "--debug", help="Show a traceback on failure."),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show a traceback on failure (before the verb)."
+    ),
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),

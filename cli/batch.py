@@ -18,13 +18,14 @@ from typing import Any, Generic, TypeVar
 import typer
 
 from onedpiece.cli import files
-from onedpiece.errors import OdpError, OutputError
+from onedpiece.errors import DeviceError, ModelError, OdpError, OutputError
 
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
 
-AHEAD = 16  # inputs read before they are needed
+AHEAD = 8  # inputs read before they are needed, outputs not yet written
 GROUP = 8  # files whose tiles share batches
+FAILURES = (OdpError, OSError, MemoryError)  # of one file; the others go on
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Done:
+    """What came of a job: facts for JSON, a line for people, and what they should know in any case."""
+
+    facts: dict[str, Any]
+    line: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """How to tell what was done: `quiet` (failures only), JSON lines on stdout, or a line each on stderr."""
 
@@ -44,16 +54,16 @@ class Report:
 
     def wants_bar(self, jobs: int) -> bool:
         """Whether a progress bar stands in for the lines: a batch, on a terminal."""
-        return jobs > 1 and sys.stderr.isatty() and not self.quiet
+        return jobs > 1 and sys.stderr.isatty() and not self.quiet and not self.json
 
-    def done(self, job: Job, facts: dict[str, Any], line: str | None) -> None:
+    def done(self, job: Job, done: Done, with_bar: bool) -> None:
         if self.json:
-            print(
-                json.dumps({"input": str(job.source), "output": str(job.target), **facts}),
-                flush=True,
-            )
-        elif line and not self.quiet:
-            print(f"{job.source} -> {job.target}  {line}", file=sys.stderr)
+            facts = {"input": str(job.source), "output": str(job.target), **done.facts}
+            print(json.dumps(facts), flush=True)
+        elif not self.quiet and not with_bar:
+            print(f"{job.source} -> {job.target}  {done.line}", file=sys.stderr)
+        if done.warning:
+            print(f"odp: {job.source}: {done.warning}", file=sys.stderr)
 
     def failed(self, source: Path, error: Exception) -> None:
         if self.json:
@@ -69,12 +79,12 @@ class Work(Generic[Loaded, Made]):
 
     read:    job -> what the network needs; raises OdpError.
     process: several of them at once -> results in the same order; raises OdpError.
-    write:   job, result -> facts for JSON and a line for people; raises OdpError.
+    write:   job, what `read` gave, result -> what to report; raises OdpError.
     """
 
     read: Callable[[Job], Loaded]
     process: Callable[[list[Loaded]], list[Made]]
-    write: Callable[[Job, Loaded, Made], tuple[dict[str, Any], str]]
+    write: Callable[[Job, Loaded, Made], Done]
 
 
 def plan(paths: list[Path], out_dir: Path | None, suffix: str, suffixes: set[str]) -> list[Job]:
@@ -118,17 +128,16 @@ def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) 
         files.check_free(job.target, force)
         return work.read(job)
 
-    def finish(oldest: tuple[Job, Future[tuple[dict[str, Any], str]]]) -> None:
+    def finish(oldest: tuple[Job, Future[Done]]) -> None:
         nonlocal failures
         try:
-            facts, line = oldest[1].result()
-            report.done(oldest[0], facts, None if with_bar else line)
-        except OdpError as error:
+            report.done(oldest[0], oldest[1].result(), with_bar)
+        except FAILURES as error:
             failures += 1
             report.failed(oldest[0].source, error)
 
     with ThreadPoolExecutor(4) as pool, _Progress(len(jobs) if with_bar else 0) as advance:
-        writing: deque[tuple[Job, Future[tuple[dict[str, Any], str]]]] = deque()
+        writing: deque[tuple[Job, Future[Done]]] = deque()
         for group in _groups(_ahead(pool, load, jobs)):
             ready = []
             for job, future in group:
@@ -137,7 +146,7 @@ def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) 
                         raise OutputError(f"{job.target} is the output of another input too")
                     ready.append((job, future.result()))
                     claimed.add(job.target)
-                except OdpError as error:
+                except FAILURES as error:
                     failures += 1
                     report.failed(job.source, error)
             for job, loaded, made in _process(ready, work):
@@ -165,6 +174,8 @@ def _process(
         return
     try:
         made: list[Any] = work.process([loaded for _, loaded in ready])
+    except (DeviceError, ModelError):
+        raise  # would fail for every file
     except OdpError as error:
         if len(ready) == 1:
             made = [error]
@@ -205,7 +216,7 @@ class _Progress:
         from rich.console import Console
         from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False)
         self._bar.start()
         task = self._bar.add_task("", total=self._total)
         return lambda count: self._bar.advance(task, count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,6 +21,8 @@ def encode(
     out_dir: options.OutDir = None,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
+    threads: options.Threads = None,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
     force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -38,13 +40,18 @@ def encode(
 
     # A picture either can be read, or is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
-    Image.MAX_IMAGE_PIXELS = None  # `open_picture` has the limit that counts
-    codec = Codec(model, device)
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow fails at twice this number
+    codec = Codec(model, device, threads, max_pixels=max_pixels)
+    if out_dir is None and len(paths) == 2 and paths[1].suffix.lower() in suffixes():
+        raise typer.BadParameter(
+            f"{paths[1]} is named like a picture: for several inputs use --out-dir"
+        )
 
     def read(job: batch.Job) -> Picture:
-        return open_picture(files.read(job.source) if job.source == files.STREAM else job.source)
+        source = files.read(job.source) if job.source == files.STREAM else job.source
+        return open_picture(source, max_pixels)
 
-    def write(job: batch.Job, picture: Picture, data: bytes) -> tuple[dict[str, Any], str]:
+    def write(job: batch.Job, picture: Picture, data: bytes) -> batch.Done:
         files.write(job.target, data, force)
         height, width = picture.pixels.shape[:2]
         bpp = 8 * len(data) / (width * height)
@@ -55,8 +62,9 @@ def encode(
             "bytes": len(data),
             "bpp": round(bpp, 5),
         }
-        return facts, f"{width}x{height}, {tokens} tokens, {len(data)} bytes, {bpp:.4f} bpp"
+        line = f"{width}x{height}, {tokens} tokens, {len(data)} bytes, {bpp:.4f} bpp"
+        return batch.Done(facts, line)
 
     jobs = batch.plan(paths, out_dir, ".odp", suffixes())
-    work = batch.Work(read, lambda pictures: codec.encode_many(pictures, tokens), write)
+    work = batch.Work(read, lambda pictures: codec.encode_pictures(pictures, tokens), write)
     batch.run(jobs, work, batch.Report(quiet, json), force)

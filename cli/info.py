@@ -23,10 +23,10 @@ def info(
     failed = False
     for path in paths:
         try:
-            facts = {"file": str(path), **describe(files.read(path))}
+            facts = {"input": str(path), **describe(files.read(path))}
         except OdpError as error:
             failed = True
-            batch.Report(quiet=False, json=False).failed(path, error)
+            batch.Report(quiet=False, json=json).failed(path, error)
             continue
         print(json_module.dumps(facts) if json else _lines(facts))
     if failed:
@@ -35,10 +35,10 @@ def info(
 
 def describe(data: bytes) -> dict[str, Any]:
     """Everything the bytes of a file say. Raises OdpError."""
-    from onedpiece.bitstream import parse
+    from onedpiece.bitstream import MAX_SIDE, parse
     from onedpiece.models.registry import installed
 
-    file = parse(data)
+    file = parse(data, max_pixels=MAX_SIDE**2)  # nothing is painted, so nothing is too large
     header = file.header
     names = [model.name for model in installed() if model.key == header.model]
     return {
@@ -64,7 +64,7 @@ def _lines(facts: dict[str, Any]) -> str:
     parts = " + ".join(f"{size} {part}" for part, size in facts["bytes_by_part"].items() if size)
     name = facts["model_name"] or "not installed"
     return (
-        f"{facts['file']}: {facts['width']}x{facts['height']} {facts['mode']}, "
+        f"{facts['input']}: {facts['width']}x{facts['height']} {facts['mode']}, "
         f"{facts['tiles']} tile{'s' if facts['tiles'] > 1 else ''} of {tokens}\n"
         f"  model {facts['model']} ({name}), {facts['bytes']} bytes ({parts}), {facts['bpp']:.4f} bpp"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-from pathlib import Path
 
 from onedpiece.cli import app, options
 
@@ -19,9 +18,11 @@ def models(json: options.Json = False) -> None:
             "fingerprint": model.fingerprint,
             "id": model.key.hex(),
             "bytes": model.size,
-            "path": str(Path(model.path)),
+            "path": str(model.path),
+            "intact": model.is_intact(),
         }
         if json:
             print(json_module.dumps(facts))
         else:
-            print(f"{model.name:24s} {facts['id']}  {model.size / 1e6:.1f} MB  {model.path}")
+            state = "" if facts["intact"] else "  DAMAGED: the weights do not match the fingerprint"
+            print(f"{model.name:24s} {facts['id']}  {model.size / 1e6:.1f} MB  {model.path}{state}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from onedpiece.cli.files import STREAM
+
 
 class Device(StrEnum):
     """Where networks run."""
@@ -26,11 +28,17 @@ Json = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
 
+MAX_PIXELS = 16384**2  # onedpiece.bitstream.MAX_PIXELS, whose import would cost every verb numpy
+
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads of the networks; all cores if not given.")
+]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pixels.")]
+
 
 def check_streams(paths: list[Path], out_dir: Path | None, json: bool) -> None:
     """Refuse combinations in which two things would share standard output, or that make no file name."""
-    stream = Path("-")
-    if out_dir is not None and stream in paths:
+    if out_dir is not None and STREAM in paths:
         raise typer.BadParameter("standard input has no name to use in --out-dir")
-    if out_dir is None and json and paths[-1] == stream:
+    if out_dir is None and json and paths[-1] == STREAM:
         raise typer.BadParameter("--json and the output cannot both go to standard output")

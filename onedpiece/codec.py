@@ -11,12 +11,11 @@ from PIL import Image
 
 from onedpiece import tiles
 from onedpiece.bitstream import MAX_PIXELS, MAX_TOKENS, Header, OdpFile, build, parse
-from onedpiece.errors import LimitExceeded
 from onedpiece.grid import TILE
 from onedpiece.image import Picture, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
 from onedpiece.runtime import Runtime
-from onedpiece.runtime.onnx import OnnxRuntime
+from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
 
 Item = TypeVar("Item")
 
@@ -28,8 +27,10 @@ class Codec:
     device: "auto", "cpu" or "cuda".
     threads: CPU threads of the networks; all cores if None.
     batch: tiles that go through a network at once; memory grows with it.
+    max_pixels: larger pictures are refused.
 
-    Raises UnknownModel or ModelError.
+    An object is for one thread at a time. Raises UnknownModel or ModelError; networks are loaded when they are
+    first needed, so that any call can raise DeviceError or ModelError too.
     """
 
     def __init__(
@@ -38,9 +39,12 @@ class Codec:
         device: str = "auto",
         threads: int | None = None,
         batch: int = 8,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
+        if batch < 1 or device not in DEVICES:
+            raise ValueError(f"batch must be at least 1 and device one of {', '.join(DEVICES)}")
         self.model = find(model)
-        self.batch = batch
+        self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads = device, threads
         self._runtimes: dict[str, Runtime] = {}
 
@@ -49,7 +53,7 @@ class Codec:
 
         Raises PictureError or LimitExceeded for a picture that cannot be encoded.
         """
-        return self.encode_many([from_pillow(image)], tokens)[0]
+        return self.encode_many([image], tokens)[0]
 
     def decode(self, data: bytes, tokens: int = MAX_TOKENS) -> Image.Image:
         """.odp bytes, complete or cut anywhere after the header, to a picture of its original size.
@@ -57,10 +61,20 @@ class Codec:
         tokens: use at most so many of each tile. The picture has mode "RGB", or "L" if the original was grey.
         Raises OdpError for data that cannot be decoded, UnknownModel if its model is not installed.
         """
-        return to_pillow(self.decode_many([parse(data)], tokens)[0])
+        return self.decode_many([data], tokens)[0]
 
-    def encode_many(self, pictures: Sequence[Picture], tokens: int = MAX_TOKENS) -> list[bytes]:
-        """Like `encode` for several pictures, whose tiles share batches."""
+    def encode_many(self, images: Sequence[Image.Image], tokens: int = MAX_TOKENS) -> list[bytes]:
+        """Like `encode` for several pictures, whose tiles go through the network together."""
+        pictures = [from_pillow(image, self.max_pixels) for image in images]
+        return self.encode_pictures(pictures, tokens)
+
+    def decode_many(self, data: Sequence[bytes], tokens: int = MAX_TOKENS) -> list[Image.Image]:
+        """Like `decode` for several files, whose tiles go through the network together."""
+        files = [parse(one, self.max_pixels) for one in data]
+        return [to_pillow(picture) for picture in self.decode_files(files, tokens)]
+
+    def encode_pictures(self, pictures: Sequence[Picture], tokens: int = MAX_TOKENS) -> list[bytes]:
+        """`encode_many` from pixels."""
         headers = [self._header(picture, tokens) for picture in pictures]
         cut = chain.from_iterable(
             tiles.split(picture.pixels, header.grid)
@@ -73,8 +87,8 @@ class Codec:
             for header in headers
         ]
 
-    def decode_many(self, files: Sequence[OdpFile], tokens: int = MAX_TOKENS) -> list[Picture]:
-        """Like `decode` for several files from `bitstream.parse`, whose tiles share batches."""
+    def decode_files(self, files: Sequence[OdpFile], tokens: int = MAX_TOKENS) -> list[Picture]:
+        """`decode_many` from parsed files to pixels."""
         if tokens < 1:
             raise ValueError("at least one token is needed")
         models = [self.model_of(file) for file in files]
@@ -118,8 +132,6 @@ class Codec:
 
     def _header(self, picture: Picture, tokens: int) -> Header:
         height, width = picture.pixels.shape[:2]
-        if width * height > MAX_PIXELS:
-            raise LimitExceeded(f"the picture has {width}x{height} pixels, more than {MAX_PIXELS}")
         overlap = tiles.free_overlap(width, height)
         return Header(width, height, tokens, self.model.key, overlap, picture.grey)
 

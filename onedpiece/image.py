@@ -21,7 +21,6 @@ FORMATS = [
     "BMP",
     "DIB",
     "GIF",
-    "ICO",
     "JPEG",
     "JPEG2000",
     "PCX",
@@ -40,7 +39,7 @@ GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 (H, W, 3), sRGB; grey: whether the source had no colour channels."""
+    """pixels: uint8 (H, W, 3), RGB; grey: whether the source had no colour channels."""
 
     pixels: np.ndarray
     grey: bool
@@ -57,8 +56,7 @@ def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
             raise PictureError("this is an .odp picture already")
         file.seek(0)
         with _own_errors(), Image.open(file, formats=FORMATS) as image:
-            _check_size(image, max_pixels)
-            return from_pillow(image)
+            return from_pillow(image, max_pixels)
 
 
 def suffixes() -> set[str]:
@@ -67,12 +65,14 @@ def suffixes() -> set[str]:
     return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
-def from_pillow(image: Image.Image) -> Picture:
-    """Upright, on a white background if transparent, 8 bits.
+def from_pillow(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Upright, on a white background if transparent, 8 bits. ICC profiles are not looked at.
 
-    Raises PictureError for a picture of no pixels, of several frames, or that turns out to be broken.
+    Raises PictureError for a picture of no pixels, of several frames, or that turns out to be broken, and
+    LimitExceeded (before decoding) if it is too large.
     """
     with _own_errors():
+        _check_size(image, max_pixels)
         return _from_pillow(image)
 
 
@@ -81,7 +81,9 @@ def _from_pillow(image: Image.Image) -> Picture:
         raise PictureError("the picture has no pixels")
     # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
     if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise PictureError("the picture is animated: only still pictures can be encoded")
+        raise PictureError(
+            "the picture has several frames or pages: only single ones can be encoded"
+        )
     grey = image.mode in GREY_MODES
     upright = ImageOps.exif_transpose(image)
     if upright.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
@@ -107,8 +109,8 @@ def _own_errors() -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise PictureError("not a picture in a format that can be read") from None
-    except Image.DecompressionBombError as error:
-        raise LimitExceeded(f"the picture is too large: {error}") from None
+    except Image.DecompressionBombError:
+        raise LimitExceeded("the picture has far more pixels than allowed") from None
     except Exception as error:  # Pillow's plugins raise what they like for broken files
         raise PictureError(f"the picture cannot be read: {error}") from error
 

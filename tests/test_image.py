@@ -103,7 +103,7 @@ class TestOtherKinds:
         frames = [Image.new("P", (8, 8), colour) for colour in (0, 1)]
         frames[1].putpalette([0, 0, 0, 255, 0, 0])
         data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-        with pytest.raises(PictureError, match="animated"):
+        with pytest.raises(PictureError, match="several frames"):
             open_picture(data)
 
     def test_a_gif_of_one_frame_is_a_picture(self):
@@ -137,7 +137,7 @@ def png_header(width: int, height: int) -> bytes:
 
 class TestBadInput:
     def test_too_many_pixels_are_refused_before_any_is_decoded(self):
-        with pytest.raises(LimitExceeded, match=r"too large|30000x30000"):
+        with pytest.raises(LimitExceeded, match="more"):
             open_picture(png_header(30_000, 30_000))
 
     def test_the_limit_can_be_set(self):

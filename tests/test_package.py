@@ -1,5 +1,6 @@
 """What is installed: one import name, the model, the command, and exactly one ONNX Runtime."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory):
-    """Names of all files in a wheel built from a copy of the checkout."""
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the checkout."""
     pytest.importorskip("setuptools", reason="needs setuptools to build a wheel")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -28,6 +29,12 @@ def wheel_names(tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*pip, "--wheel-dir", out, source], check=True, capture_output=True)
     (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel):
+    """Names of all files in the wheel."""
     return zipfile.ZipFile(wheel).namelist()
 
 
@@ -51,6 +58,23 @@ class TestWheel:
     )
     def test_the_default_model_is_in_it(self, wheel_names, name):
         assert f"onedpiece/models/default/{name}" in wheel_names
+
+    def test_it_works_where_the_checkout_is_not(self, wheel, tmp_path, make_picture):
+        site = tmp_path / "site"
+        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", site]
+        subprocess.run([*pip, wheel], check=True, capture_output=True)
+        make_picture().save(tmp_path / "in.png")
+        script = (
+            "import onedpiece, onedpiece.cli, importlib.util as u, sys\n"
+            f"assert onedpiece.__file__.startswith({str(site)!r}), onedpiece.__file__\n"
+            f"assert onedpiece.cli.__file__.startswith({str(site)!r}), onedpiece.cli.__file__\n"
+            "assert u.find_spec('cli') is None and u.find_spec('bench') is None\n"
+            "sys.argv = ['odp', 'encode', 'in.png', 'out.odp', '-n', '64']\n"
+            "onedpiece.cli.main()\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+        assert (tmp_path / "out.odp").stat().st_size == 104
 
     def test_it_says_that_it_is_typed(self, wheel_names):
         assert "onedpiece/py.typed" in wheel_names

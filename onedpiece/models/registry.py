@@ -40,6 +40,11 @@ class Model:
         """Bytes of all files of the model."""
         return sum(file.stat().st_size for file in self.path.iterdir())
 
+    def is_intact(self) -> bool:
+        """Whether the weights are those that the fingerprint was taken of."""
+        weights = (self.path / "weights.safetensors").read_bytes()
+        return hashlib.sha256(weights).hexdigest() == self.fingerprint
+
 
 def read_model(path: Path) -> Model:
     """The model in a directory. Raises ModelError if there is none, or if it is incomplete."""

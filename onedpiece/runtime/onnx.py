@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import sys
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,16 @@ class OnnxRuntime:
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        return self._encoder.run(None, {"pixels": tiles})[0].astype(np.uint16)
+        return self._run(self._encoder, {"pixels": tiles}).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        return self._decoder.run(None, {"tokens": tokens.astype(np.int32)})[0]
+        return self._run(self._decoder, {"tokens": tokens.astype(np.int32)})
+
+    def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        try:
+            return session.run(None, inputs)[0]
+        except Exception as error:  # its own exceptions have no common base
+            raise DeviceError(f"the network failed on {self.device}: {error}") from error
 
     @cached_property
     def _encoder(self) -> Any:
@@ -59,7 +66,9 @@ class OnnxRuntime:
                     return session
                 if self._explicit:
                     raise DeviceError("CUDA does not work here: see the notes on GPUs in README")
-                print("odp: CUDA does not work here, using the CPU", file=sys.stderr)
+                warnings.warn(
+                    "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
+                )
                 self.device = "cpu"
             session = self._session(graph, [CPU])
         if session is None:
@@ -67,18 +76,28 @@ class OnnxRuntime:
         return session
 
     def _session(self, graph: Path, providers: list[str]) -> Any:
-        import onnxruntime
-
-        if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
-        onnxruntime.set_default_logger_severity(4)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = self._threads or 0
         try:
-            return onnxruntime.InferenceSession(graph, options, providers=providers)
+            import onnxruntime
+
+            if CUDA in providers:
+                if CUDA not in onnxruntime.get_available_providers():
+                    return None
+                onnxruntime.preload_dlls()
+            onnxruntime.set_default_logger_severity(4)
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4
+            options.intra_op_num_threads = self._threads or 0
+        except (ImportError, AttributeError, OSError) as error:
+            raise ModelError(
+                "ONNX Runtime does not load: have exactly one of the packages onnxruntime and "
+                f"onnxruntime-gpu installed ({error})"
+            ) from error
+        try:
+            session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except Exception:  # its own exceptions have no common base
             return None
+        session.disable_fallback()  # it would print to stdout and change the device unasked
+        return session
 
 
 def _has_driver() -> bool:

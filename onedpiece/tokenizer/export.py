@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS
+from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, save
 
@@ -54,7 +54,7 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     save(model, weights)
-    weights.chmod(0o644)
+    weights.chmod(0o644)  # safetensors writes for the owner alone
     model = load(model.config, weights)
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
     tokens = torch.zeros(2, 5, dtype=torch.int32)
@@ -74,9 +74,6 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
     manifest = {
         "name": name,
         "fingerprint": fingerprint,
-        "tile": IMAGE,
-        "tokens": TOKENS,
-        "codes": CODES,
         "blank": _blank(model),
         "config": model.config.to_dict(),
     }

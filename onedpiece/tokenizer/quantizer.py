@@ -30,7 +30,7 @@ class VectorQuantizer(nn.Module):
         return F.normalize(self.embedding(tokens), dim=-1)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise with straight-through gradients: codes (B, K, dim) and the commitment loss (scalar)."""
+        """Quantise with straight-through gradients: codes (B, K, dim) and the loss that draws codes and inputs together (scalar)."""
         codes = self.codes(self.tokens(latents))
         x = F.normalize(latents.float(), dim=-1)
         loss = F.mse_loss(x, codes.detach()) * 0.25 + F.mse_loss(codes, x.detach())

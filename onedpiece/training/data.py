@@ -34,6 +34,12 @@ def normalise(picture: Image.Image) -> np.ndarray:
     return np.asarray(rgb.crop(box))
 
 
+def central(picture: np.ndarray) -> np.ndarray:
+    """The central 256x256 of a picture (H, W, 3) with H, W >= 256."""
+    top, left = ((edge - SHORT_EDGE) // 2 for edge in picture.shape[:2])
+    return picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
+
+
 def _stamp(source: Path) -> list:
     """What tells whether a source has changed: its name, and how many files of how many bytes it has."""
     files = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
@@ -120,9 +126,7 @@ class Pictures:
 
     def centre(self, i: int) -> np.ndarray:
         """The central 256x256 of picture i."""
-        picture = self[i]
-        top, left = ((edge - SHORT_EDGE) // 2 for edge in picture.shape[:2])
-        return picture[top : top + SHORT_EDGE, left : left + SHORT_EDGE]
+        return central(self[i])
 
     def crops(self, draw: Crops) -> np.ndarray:
         """The crops of a draw, uint8 (B, 256, 256, 3)."""

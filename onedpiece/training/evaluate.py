@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,15 @@ from PIL import Image
 from torch import Tensor
 
 from onedpiece.tokenizer.onedpiece import OneDPiece
-from onedpiece.training.data import iterate_sources, normalise
+from onedpiece.training.data import central, iterate_sources, normalise
 
 LENGTHS = (1, 16, 32, 64, 128, 208, 256)
 
 
 def load_folder(folder: Path) -> Tensor:
     """All pictures of a folder as uint8 (N, 256, 256, 3), short edge scaled to 256 and centre cropped."""
-    import io
-
-    squares = []
-    for _, data in iterate_sources([folder]):
-        pixels = normalise(Image.open(io.BytesIO(data)))
-        top, left = ((edge - 256) // 2 for edge in pixels.shape[:2])
-        squares.append(pixels[top : top + 256, left : left + 256])
+    files = iterate_sources([folder])
+    squares = [central(normalise(Image.open(io.BytesIO(data)))) for _, data in files]
     return torch.from_numpy(np.stack(squares))
 
 

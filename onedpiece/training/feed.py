@@ -5,11 +5,12 @@ What a batch holds is a pure function of (seed, step) and of the pictures, so th
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
-from queue import Queue
+from queue import Empty, Queue
 
 import numpy as np
 import torch
@@ -38,35 +39,46 @@ def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Ten
     return crops, torch.from_numpy(draw_lengths(recipe.batch, rng))
 
 
-def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Iterator[Batch]:
+def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Generator[Batch]:
     """Batches from `step` on, on the device."""
     if device.type == "cuda":
         return _from_device(pictures, recipe, step, device)
     return _from_thread(pictures, recipe, step)
 
 
-def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Iterator[Batch]:
+def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Generator[Batch]:
     ready: Queue[Batch | Exception] = Queue(maxsize=AHEAD)
+
+    stop = threading.Event()
 
     def prepare() -> None:
         try:
             for ahead in count(step):
                 crops, keep = draw_batch(pictures.index, recipe, ahead)
                 ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep))
+                if stop.is_set():
+                    return
         except Exception as error:
             ready.put(error)
 
-    threading.Thread(target=prepare, daemon=True).start()
-    while True:
-        batch = ready.get()
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    thread = threading.Thread(target=prepare, daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch = ready.get()
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        stop.set()
+        while thread.is_alive():  # it may be waiting for room
+            with contextlib.suppress(Empty):
+                ready.get(timeout=0.1)
 
 
 def _from_device(
     pictures: Pictures, recipe: Recipe, step: int, device: torch.device
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     # The array is a read-only map of a file; the copy to the device is all that is made of it.
     flat = torch.from_numpy(np.asarray(pictures.pixels).copy()).to(device)
     while True:

@@ -20,8 +20,8 @@ RATE = 2e-4  # a quarter of the rate of a training from the start
 def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: str) -> str:
     """Train for `hours` and write the model directory `out`; returns the new fingerprint.
 
-    The run lives in `out`/run and goes on where it stopped if it is called again before it is finished; then the
-    folder is removed. Raises PictureError if there is nothing to train on.
+    The run lives in `out`/run. Called again before it is finished, it goes on where it stopped, with the model and
+    the hours of the first call; in the end the folder is removed. Raises PictureError if there is nothing to train on.
     """
     run = out / "run"
     if (run / "checkpoint.pt").exists():
@@ -35,6 +35,7 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
     except ValueError as error:
         raise PictureError(str(error)) from error
     trainer.run(pictures)
+    del pictures  # its memory map would keep the folder from being removed on Windows
     fingerprint = export(averaged_model(run), out, name)
     shutil.rmtree(run)
     return fingerprint

@@ -35,7 +35,12 @@ def fit(shape: Spectral, pictures: Pictures, seed: int = 0) -> SpectralQuantizer
     print("pictures in each class:", sizes.tolist(), flush=True)
     _fit_blocks(quantizer, list(rows.split(sizes.tolist())), used)
     # Shipped as float16: training must see the same numbers as the decoder.
-    for table in (quantizer.class_mean, quantizer.class_weight, quantizer.codebooks.data):
+    for table in (
+        quantizer.class_mean,
+        quantizer.class_weight,
+        quantizer.scale,
+        quantizer.codebooks.data,
+    ):
         table.copy_(table.half().float())
     return quantizer
 

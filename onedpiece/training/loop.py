@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -119,25 +120,22 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - decay)
 
     def run(self, pictures: Pictures, max_steps: int | None = None) -> None:
-        """Train to the end of the schedule, or for `max_steps` more steps."""
+        """Train to the end of the schedule, or for `max_steps` more steps; then save."""
         self.model.train()
-        last = self.step + max_steps if max_steps else None
-        saved, losses, begun = time.monotonic(), [], self.seconds
-        first = self.step
-        for batch in feed(pictures, self.recipe, self.step, self.device):
-            start = time.monotonic()
-            losses.append(self.train_step(batch))
-            self.seconds += time.monotonic() - start
-            if self.step % LOG_STEPS == 0:
-                self._log(
-                    sum(losses) / len(losses), (self.step - first) / max(self.seconds - begun, 1e-9)
-                )
-                losses = []
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self.save()
-                saved = time.monotonic()
-            if self.step == last or self.seconds >= self.recipe.seconds:
-                break
+        last = math.inf if max_steps is None else self.step + max_steps
+        saved, losses, begun, first = time.monotonic(), [], self.seconds, self.step
+        with contextlib.closing(feed(pictures, self.recipe, self.step, self.device)) as batches:
+            while self.step < last and self.seconds < self.recipe.seconds:
+                start = time.monotonic()
+                losses.append(self.train_step(next(batches)))
+                self.seconds += time.monotonic() - start
+                if self.step % LOG_STEPS == 0:
+                    rate = (self.step - first) / max(self.seconds - begun, 1e-9)
+                    self._log(sum(losses) / len(losses), rate)
+                    losses = []
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
         self.save()
 
     def _log(self, loss: float, rate: float) -> None:

@@ -1,6 +1,12 @@
 """Many inputs at once: what counts as one, where outputs go, and what a failure does to the others."""
 
+import contextlib
+import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -83,14 +89,21 @@ class TestFailures:
         assert first.startswith(f"odp: {album / 'aa.png'}: not a picture")
         assert last == "odp: 1 of 4 files failed"
 
-    def test_nor_does_one_that_fails_on_its_way_out(self, odp, one_tile, codec, tmp_path):
+    def test_nor_does_one_that_fails_on_its_way_out(self, odp, one_tile, monkeypatch, tmp_path):
         for name in ("a", "b"):
             (tmp_path / f"{name}.odp").write_bytes(one_tile)
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "a.png").mkdir()
+        replace = os.replace
+
+        def full_disk(source, target):
+            if Path(target).name == "a.png":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", full_disk)
         result = odp("decode", tmp_path, "--out-dir", tmp_path / "out", "-n", 1, "--force")
         assert result.code == 1
-        assert (tmp_path / "out" / "b.png").is_file()
+        assert "No space left on device" in result.stderr
+        assert names(tmp_path / "out") == ["b.png"]
 
     def test_nor_does_one_whose_model_is_missing(self, odp, one_tile, uninstalled, tmp_path):
         (tmp_path / "a.odp").write_bytes(uninstalled)
@@ -134,3 +147,41 @@ def test_json_has_a_line_for_every_file_failed_or_not(run_odp, album):
     assert "not a picture" in lines["album/aa.png"]["error"]
     assert lines["album/b.jpg"]["output"] == "out/b.odp"
     assert all(line.startswith("odp: ") for line in result.stderr.splitlines())
+
+
+class TestTerminal:
+    """With a terminal as stderr, a progress bar stands in for the lines."""
+
+    def run(self, tmp_path, *arguments):
+        """Exit code, stdout, and what the terminal saw."""
+        pty = pytest.importorskip("pty", reason="needs a system with terminals")
+        master, slave = pty.openpty()
+        command = [sys.executable, "-m", "onedpiece.cli", *map(str, arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, cwd=tmp_path) as odp:
+            os.close(slave)
+            stdout = odp.stdout.read()
+        seen = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(master, 65536):
+                seen += piece
+        os.close(master)
+        return odp.returncode, stdout, seen.decode()
+
+    def test_a_bar_is_shown_and_stdout_stays_empty(self, album, tmp_path):
+        code, stdout, seen = self.run(tmp_path, "encode", album, "--out-dir", "out", "-n", 2)
+        assert (code, stdout) == (0, b"")
+        assert "100%" in seen and "->" not in seen
+
+    def test_json_goes_to_stdout(self, album, tmp_path):
+        code, stdout, seen = self.run(
+            tmp_path, "encode", album, "--out-dir", "out", "-n", 2, "--json"
+        )
+        assert (code, seen) == (0, "")
+        assert len([json.loads(line) for line in stdout.splitlines()]) == 3
+
+    def test_a_cut_file_is_told_beside_the_bar(self, one_tile, tmp_path):
+        (tmp_path / "a.odp").write_bytes(one_tile)
+        (tmp_path / "b.odp").write_bytes(one_tile[:-50])
+        code, _, seen = self.run(tmp_path, "decode", "a.odp", "b.odp", "--out-dir", "out")
+        assert code == 0
+        assert "b.odp: the file is cut" in seen.replace("\r\n", "")

@@ -1,6 +1,8 @@
 """The verbs that need no network: info, truncate, models."""
 
 import json
+import os
+import shutil
 
 import pytest
 
@@ -31,7 +33,7 @@ class TestInfo:
         facts = json.loads(odp("info", odp_file, "--json").stdout)
         assert facts.pop("overlap") in range(0, 121, 8)
         assert facts == {
-            "file": str(odp_file),
+            "input": str(odp_file),
             "width": 300,
             "height": 200,
             "mode": "RGB",
@@ -60,7 +62,9 @@ class TestInfo:
         (tmp_path / "bad.odp").write_bytes(b"bad")
         result = odp("info", "--json", tmp_path / "bad.odp", odp_file)
         assert result.code == 1
-        assert json.loads(result.stdout)["file"] == str(odp_file)
+        first, second = map(json.loads, result.stdout.splitlines())
+        assert (first["input"], second["input"]) == (str(tmp_path / "bad.odp"), str(odp_file))
+        assert "error" in first and "error" not in second
         assert result.stderr.startswith(f"odp: {tmp_path / 'bad.odp'}: ")
         assert result.stderr.count("\n") == 1
 
@@ -110,7 +114,18 @@ class TestModels:
             "id": codec.model.key.hex(),
             "bytes": codec.model.size,
             "path": str(codec.model.path),
+            "intact": True,
         }
+
+    def test_weights_that_were_changed_are_told(self, odp, codec, tmp_path, monkeypatch):
+        copy = tmp_path / "models" / "copy"
+        shutil.copytree(codec.model.path, copy)
+        with (copy / "weights.safetensors").open("r+b") as weights:
+            weights.seek(-1, os.SEEK_END)
+            weights.write(b"\x01")
+        monkeypatch.setenv("ODP_MODELS", str(tmp_path / "models"))
+        bundled, changed = odp("models").stdout.decode().splitlines()
+        assert "DAMAGED" in changed and "DAMAGED" not in bundled
 
 
 @pytest.mark.parametrize("verb", [["info"], ["truncate", "-n", "4"], ["models"]])

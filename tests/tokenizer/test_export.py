@@ -2,21 +2,24 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
 pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.models.registry import find, read_model  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
-from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
+from onedpiece.tokenizer.config import CONFIGS, Config, Vit  # noqa: E402
 from onedpiece.tokenizer.export import export  # noqa: E402
 from onedpiece.tokenizer.onedpiece import build  # noqa: E402
+
+PICTURES = Path(__file__).parents[2] / "bench" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +116,27 @@ class TestBundledModel:
     def test_it_agrees_with_pytorch_on_synthetic_pictures(self, default, synthetic):
         self.check(default, synthetic[:2])
 
-    def test_it_agrees_with_pytorch_on_photographs(self, default, shared):
-        paths = sorted((shared / "eval" / "256").glob("*.png"))[:8]
-        assert len(paths) == 8
+    def test_it_agrees_with_pytorch_on_photographs(self, default):
+        paths = sorted(PICTURES.glob("*.png"))
+        assert len(paths) == 4
         self.check(default, np.stack([np.asarray(Image.open(path)) for path in paths]))
+
+    def test_it_agrees_with_pytorch_on_the_evaluation_pictures(self, default, shared):
+        paths = sorted((shared / "eval" / "256").glob("*.png"))
+        assert len(paths) == 50
+        self.check(default, np.stack([np.asarray(Image.open(path)) for path in paths]))
+
+
+def test_the_papers_model_exports_too(tmp_path):
+    """Its shape with small transformers: L2-normalised quantiser and MaskGIT's pixel decoder."""
+    torch.manual_seed(0)
+    model = build(Config("paper", Vit(32, 1, 2), Vit(32, 1, 2))).eval()
+    torch.nn.init.normal_(model.quantize.embedding.weight)
+    export(model, tmp_path, "paper")
+    ours, reference = OnnxRuntime(read_model(tmp_path), "cpu"), TorchRuntime(read_model(tmp_path))
+    tiles = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
+    tokens = ours.encode(tiles)
+    assert (tokens == reference.encode(tiles)).mean() > 0.99
+    np.testing.assert_allclose(
+        ours.decode(tokens[:1, :7]), reference.decode(tokens[:1, :7]), atol=0.05
+    )
