@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from onedpiece.cli import app, options
+from onedpiece.errors import OutputError
 
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -38,6 +39,8 @@ def rd(
     from onedpiece.cli import batch
     from onedpiece.image import suffixes
 
+    if csv and not csv.parent.is_dir():
+        raise OutputError(f"{csv.parent} is not a folder")
     rate_distortion(batch.expand(paths, suffixes()), csv, device)
 
 

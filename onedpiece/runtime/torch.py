@@ -20,7 +20,7 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(tiles).to(self.device).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.tensor(tiles, device=self.device).permute(0, 3, 1, 2).float() / 255
         return self._module.encode(pixels).cpu().numpy().astype(np.uint16)
 
     @torch.inference_mode()
