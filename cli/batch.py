@@ -132,6 +132,8 @@ def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) 
         nonlocal failures
         try:
             report.done(oldest[0], oldest[1].result(), with_bar)
+        except BrokenPipeError:
+            raise  # nobody reads our output any more
         except FAILURES as error:
             failures += 1
             report.failed(oldest[0].source, error)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -203,3 +204,13 @@ class TestUsage:
         )
         assert "onedpiece.cli.encode" in loaded
         assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich"}
+
+
+def test_a_reader_that_stops_early_is_no_traceback(tmp_path, one_tile):
+    (tmp_path / "in.odp").write_bytes(one_tile)
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "onedpiece.cli", "decode", "--quiet", "in.odp", "-"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
