@@ -69,8 +69,8 @@ class Config:
 CONFIGS = {
     config.name: config
     for config in (
-        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
-        Config("large", Vit(512, 2, 8), Vit(512, 8, 8), Spectral(), channels=160, depth=6),
+        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), depth=8),
+        Config("large", Vit(512, 2, 8), Vit(512, 6, 8), Spectral(), channels=160, depth=6),
         Config(
             "tiny",
             Vit(32, 1, 2),

@@ -92,7 +92,10 @@ def zero_(layer: nn.Linear | nn.Conv2d) -> None:
 
 
 class _RepairBlock(nn.Module):
-    """Residual block whose channels are scaled and shifted by what is known of the picture's quality."""
+    """Residual block whose channels are scaled and shifted by what is known of the picture's quality.
+
+    It changes nothing at first, so that a trained decoder can be made deeper.
+    """
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -100,6 +103,7 @@ class _RepairBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.condition = nn.Linear(condition, 2 * channels)
         zero_(self.condition)
+        zero_(self.conv2)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         gain, shift = self.condition(condition)[..., None, None].chunk(2, 1)

@@ -1,21 +1,25 @@
-"""`python -m onedpiece.training VERB`: fit, train, evaluate, export."""
+"""`python -m onedpiece.training VERB`: fit, start, train, evaluate, entropy, pack, export."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import time
-from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from onedpiece.tokenizer.config import CONFIGS
-from onedpiece.tokenizer.onedpiece import SpectralOneDPiece, build
-from onedpiece.training.data import Pictures
+from onedpiece.tokenizer.config import CONFIGS, Config
+from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece, build
+from onedpiece.training.data import Pictures, shards
 from onedpiece.training.entropy import all_tokens, held_out_bits, position_entropy
 from onedpiece.training.evaluate import evaluate, load_folder
+from onedpiece.training.features import Features
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model
+from onedpiece.training.parts import inherit, pack, unpack
 from onedpiece.training.recipe import Recipe
 
 
@@ -30,21 +34,36 @@ def main() -> None:
     verb.set_defaults(do=fit_verb)
 
     verb = verbs.add_parser(
+        "start", help="write a checkpoint at step 0 with all that fits from another model"
+    )
+    _add_run(verb)
+    verb.add_argument("--config", default="default", choices=sorted(CONFIGS))
+    verb.add_argument(
+        "--from",
+        dest="parent",
+        type=Path,
+        required=True,
+        help="run, folder written by pack, or installed model directory",
+    )
+    verb.set_defaults(do=start_verb)
+
+    verb = verbs.add_parser(
         "train", help="train from the run's checkpoint to the end of the schedule"
     )
     _add_run(verb)
     _add_data(verb)
-    verb.add_argument("--device", default="cpu")
-    verb.add_argument("--steps", type=int, help="stop after this many steps")
     verb.add_argument(
-        "--restart", action="store_true", help="keep the weights, start the schedule anew"
+        "--recipe",
+        help="keep the weights and start this schedule: name of a recipe of the package, or a TOML file",
     )
-    for field in fields(Recipe):
-        verb.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=type(field.default),
-            help=f"default {field.default}",
-        )
+    verb.add_argument("--device", default="cpu")
+    verb.add_argument("--compile", action="store_true", help="through torch.compile")
+    verb.add_argument(
+        "--follow", action="store_true", help="take in tar files that appear beside the first ones"
+    )
+    verb.add_argument("--stop", type=int, metavar="STEPS", help="stop after this many steps")
+    verb.add_argument("--features", type=Path, help="folder with the feature networks' weights")
+    verb.add_argument("--watch", type=Path, help="folder of pictures to evaluate on now and then")
     verb.set_defaults(do=train_verb)
 
     verb = verbs.add_parser("evaluate", help="print PSNR over a folder of pictures")
@@ -58,6 +77,11 @@ def main() -> None:
     _add_run(verb)
     _add_data(verb)
     verb.set_defaults(do=entropy_verb)
+
+    verb = verbs.add_parser("pack", help="write the weights in parts of at most 15 MiB")
+    _add_run(verb)
+    verb.add_argument("out", type=Path)
+    verb.set_defaults(do=pack_verb)
 
     verb = verbs.add_parser("export", help="write the model directory that `odp --model` reads")
     _add_run(verb)
@@ -88,19 +112,52 @@ def fit_verb(args: argparse.Namespace) -> None:
         tables = fit(config.spectral, Pictures.open(args.data, args.cache))
         model.quantize.load_state_dict(tables.state_dict())
     args.run.mkdir(parents=True, exist_ok=True)
-    Trainer(args.run, model, Recipe()).save()
+    Trainer(args.run, model, Recipe.load("distortion")).save()
     print(f"fitted in {time.monotonic() - start:.0f} s")
 
 
+def start_verb(args: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    model = build(CONFIGS[args.config])
+    inherit(model, _model_at(args.parent))
+    args.run.mkdir(parents=True, exist_ok=True)
+    Trainer(args.run, model, Recipe.load("distortion")).save()
+
+
+def _model_at(place: Path) -> OneDPiece:
+    if (place / "checkpoint.pt").exists():
+        return averaged_model(place)
+    if (place / "model.json").exists():
+        from onedpiece.tokenizer.weights import load  # needs safetensors
+
+        config = json.loads((place / "model.json").read_text())["config"]
+        return load(Config.from_dict(config), place / "weights.safetensors")
+    return unpack(place)
+
+
 def train_verb(args: argparse.Namespace) -> None:
-    asked = {
-        f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None
-    }
-    if asked and not args.restart:
-        raise SystemExit("a resumed run keeps its recipe: give --restart to change it")
-    recipe = replace(Recipe(), **asked) if args.restart else None
-    trainer = Trainer.resume(args.run, args.device, recipe)
-    trainer.run(Pictures.open(args.data, args.cache), args.steps)
+    trainer = Trainer.resume(
+        args.run,
+        args.device,
+        Recipe.load(args.recipe) if args.recipe else None,
+        Features.load(args.features) if args.features else None,
+    )
+    watched = load_folder(args.watch) if args.watch else None
+    pictures = Pictures.open(shards(args.data), args.cache)
+    trainer.measure(pictures)
+    if args.compile:
+        trainer.compile()
+    last = trainer.step + args.stop if args.stop else math.inf
+    while trainer.step < last and not trainer.finished:
+        sources = shards(args.data)
+        pictures = Pictures.open(sources, args.cache)
+        print(f"{len(pictures)} pictures", flush=True)
+        arrived = partial(_arrived, args.data, sources) if args.follow else None
+        trainer.run(pictures, last, watched, arrived)
+
+
+def _arrived(places: list[Path], known: list[Path]) -> bool:
+    return shards(places) != known
 
 
 def evaluate_verb(args: argparse.Namespace) -> None:
@@ -114,6 +171,10 @@ def entropy_verb(args: argparse.Namespace) -> None:
     entropy = position_entropy(tokens)
     print(f"entropy of a token position: {entropy.min():.2f} to {entropy.max():.2f} bits")
     print(f"static tables, held out: {held_out_bits(tokens):.2f} bits a token")
+
+
+def pack_verb(args: argparse.Namespace) -> None:
+    pack(averaged_model(args.run), args.out)
 
 
 def export_verb(args: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
 """Training pictures: tar shards or folders, decoded once into a memory-mapped uint8 file.
 
 Decoding WebP again at every step would cost as much as the training step itself on a CPU, so `Pictures.open`
-decodes each source once into `<cache>/pixels.u8` (all pictures end to end, HWC) with an index beside it.
+decodes each source once into `<cache>/pixels.u8` (all pictures end to end, HWC) with an index beside it. More
+sources later are added at its end.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ def _stamp(source: Path) -> list:
     """What tells whether a source has changed: its name, and how many files of how many bytes it has."""
     files = [p for p in source.rglob("*") if p.is_file()] if source.is_dir() else [source]
     return [str(source), len(files), sum(file.stat().st_size for file in files)]
+
+
+def shards(places: list[Path]) -> list[Path]:
+    """Sources at the given places: a folder of tar files stands for its tar files, in the order of their arrival."""
+    found: list[Path] = []
+    for place in places:
+        tars = sorted(place.glob("*.tar"), key=lambda tar: (tar.stat().st_mtime_ns, tar.name))
+        found += tars or [place]
+    return found
 
 
 def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
@@ -92,20 +102,28 @@ class Pictures:
         """
         stamp = [_stamp(source) for source in sources]
         meta = cache / "index.json"
-        if not meta.exists() or json.loads(meta.read_text())["sources"] != stamp:
-            cls._build(sources, cache, stamp)
+        held = json.loads(meta.read_text()) if meta.exists() else {"sources": [], "index": []}
+        if held["sources"] != stamp:
+            cls._build(sources, cache, stamp, held)
         index = np.array(json.loads(meta.read_text())["index"], dtype=np.int64).reshape(-1, 3)
         if len(index) == 0:
             raise ValueError(f"no readable picture in {', '.join(map(str, sources))}")
         return cls(np.memmap(cache / "pixels.u8", dtype=np.uint8, mode="r"), index)
 
     @staticmethod
-    def _build(sources: list[Path], cache: Path, stamp: list) -> None:
+    def _build(sources: list[Path], cache: Path, stamp: list, held: dict) -> None:
+        """Decode into the cache; sources that it begins with already are kept."""
         cache.mkdir(parents=True, exist_ok=True)
         (cache / "index.json").unlink(missing_ok=True)
-        index, offset = [], 0
-        with (cache / "pixels.u8").open("wb") as out:
-            for name, data in iterate_sources(sources):
+        kept = len(held["sources"])
+        if held["sources"] != stamp[:kept]:
+            kept, held = 0, {"index": []}
+        index = held["index"]
+        offset = sum(height * width * 3 for _, height, width in index)
+        with (cache / "pixels.u8").open("r+b" if kept else "wb") as out:
+            out.truncate(offset)
+            out.seek(offset)
+            for name, data in iterate_sources(sources[kept:]):
                 try:
                     pixels = normalise(Image.open(io.BytesIO(data)))
                 except (OSError, ValueError, Image.DecompressionBombError) as error:

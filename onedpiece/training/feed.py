@@ -14,6 +14,7 @@ from queue import Empty, Queue
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from onedpiece.tokenizer.config import IMAGE
@@ -26,17 +27,43 @@ AHEAD = 4  # batches prepared before they are needed
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels: uint8 (B, 256, 256, 3); keep: int64 (B,), tokens to keep of each picture, 1..256."""
+    """What a step learns from.
+
+    pixels: uint8 (B, 256, 256, 3).
+    keep:   int64 (B,), tokens to keep of each picture, 1..256.
+    zoom:   float32 (B,), 1..2, how much to enlarge each picture.
+    """
 
     pixels: Tensor
     keep: Tensor
+    zoom: Tensor
+
+    def targets(self) -> Tensor:
+        """The pictures as they are to be coded: float (B, 3, 256, 256) in 0..1."""
+        pixels = self.pixels.permute(0, 3, 1, 2).float() / 255
+        if bool((self.zoom > 1).any()):
+            pixels = enlarge(pixels, self.zoom)
+        return pixels
 
 
-def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Tensor]:
-    """Crops and lengths of a step; `index` is that of the pictures."""
+def enlarge(pixels: Tensor, zoom: Tensor) -> Tensor:
+    """The middle of each picture, enlarged bicubically: pixels (B, 3, H, W), zoom (B,) -> (B, 3, H, W)."""
+    matrix = torch.zeros(len(zoom), 2, 3, device=pixels.device)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 / zoom
+    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    chosen = zoom > 1  # interpolation at the same scale would still round
+    enlarged = F.grid_sample(pixels, grid, "bicubic", "reflection", align_corners=False)
+    return torch.where(chosen[:, None, None, None], enlarged.clamp(0, 1), pixels)
+
+
+def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Tensor, Tensor]:
+    """Crops, lengths and zooms of a step; `index` is that of the pictures."""
     rng = np.random.default_rng((recipe.seed, step))
     crops = Crops.draw(index, rng.integers(len(index), size=recipe.batch), rng)
-    return crops, torch.from_numpy(draw_lengths(recipe.batch, rng))
+    keep = draw_lengths(recipe.batch, rng)
+    zoomed = rng.random(recipe.batch) < recipe.zoomed
+    zoom = np.where(zoomed, 1 + rng.random(recipe.batch), 1).astype(np.float32)
+    return crops, torch.from_numpy(keep), torch.from_numpy(zoom)
 
 
 def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Generator[Batch]:
@@ -54,8 +81,8 @@ def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Generator[Bat
     def prepare() -> None:
         try:
             for ahead in count(step):
-                crops, keep = draw_batch(pictures.index, recipe, ahead)
-                ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep))
+                crops, keep, zoom = draw_batch(pictures.index, recipe, ahead)
+                ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep, zoom))
                 if stop.is_set():
                     return
         except Exception as error:
@@ -82,8 +109,8 @@ def _from_device(
     # The array is a read-only map of a file; the copy to the device is all that is made of it.
     flat = torch.from_numpy(np.asarray(pictures.pixels).copy()).to(device)
     while True:
-        crops, keep = draw_batch(pictures.index, recipe, step)
-        yield Batch(cut_out(flat, pictures.index, crops), keep.to(device, non_blocking=True))
+        crops, keep, zoom = draw_batch(pictures.index, recipe, step)
+        yield Batch(cut_out(flat, pictures.index, crops), keep.to(device), zoom.to(device))
         step += 1
 
 

@@ -7,27 +7,38 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, build
+from onedpiece.training.adversary import Adversary
 from onedpiece.training.data import Pictures
+from onedpiece.training.evaluate import evaluate
+from onedpiece.training.features import Features, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import log_distortion
 from onedpiece.training.recipe import Recipe
+from onedpiece.training.work import Work, count_flops, peak_flops
 
-CHECKPOINT_SECONDS = 120
+CHECKPOINT_SECONDS = 60
+WATCH_SECONDS = 600
+CODEBOOKS = "quantize.codebooks"
+ENCODER = ("encoder.", "latent_tokens")
 LOG_STEPS = 50
 
 
 def learning_rate(recipe: Recipe, step: int, seconds: float) -> float:
-    """Factor of the peak rate: linear warm-up by steps, then a cosine to 1 % by seconds."""
-    progress = min(1.0, seconds / recipe.seconds)
+    """Factor of the peak rate: linear warm-up by steps, then a cosine to 1 % by seconds or by steps."""
+    by_time = seconds / recipe.seconds if recipe.seconds else 0.0
+    by_steps = step / recipe.steps if recipe.steps else 0.0
+    progress = min(1.0, max(by_time, by_steps))
     return min(1.0, (step + 1) / recipe.warmup_steps) * (
         0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
     )
@@ -36,33 +47,71 @@ def learning_rate(recipe: Recipe, step: int, seconds: float) -> float:
 class Trainer:
     """A run in a folder: `checkpoint.pt` (all that a resume needs) and `log.jsonl`."""
 
-    def __init__(self, folder: Path, model: OneDPiece, recipe: Recipe, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: OneDPiece,
+        recipe: Recipe,
+        device: str = "cpu",
+        features: Features | None = None,
+    ) -> None:
+        """features: needed if the recipe gives them a weight; ValueError without."""
+        if recipe.features and features is None:
+            raise ValueError("this recipe needs the weights of the feature networks")
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self.model
+        self.features = features.to(self.device) if features and recipe.features else None
+        self.adversary = (
+            Adversary(recipe.critic_rate, device=self.device) if recipe.adversary else None
+        )
         self.average = {
             name: value.detach().clone() for name, value in self.model.state_dict().items()
         }
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98))
         self.step, self.seconds = 0, 0.0
+        self.work: Work | None = None
+
+    def measure(self, pictures: Pictures) -> None:
+        """Count what a step costs and what the device can do at most; the log then says the share that is used."""
+        with contextlib.closing(feed(pictures, self.recipe, self.step, self.device)) as batches:
+            batch = next(batches)
+
+        def losses() -> None:
+            terms, _, _ = self._terms(batch.targets(), batch.keep)
+            torch.stack(list(terms.values())).sum().backward()
+
+        self.work = Work(count_flops(losses), peak_flops(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _groups(self) -> list[dict[str, Any]]:
-        tables: list[Tensor] = []
-        matrices: list[Tensor] = []
-        others: list[Tensor] = []
+        """Parameters by learning rate and weight decay; what does not learn needs no gradient."""
+        groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
-            if name == "quantize.codebooks":
-                parameter.requires_grad_(self.recipe.codebook_rate > 0)
-                tables.append(parameter)
-            else:
-                (matrices if parameter.ndim > 1 else others).append(parameter)
+            rate = self._peak_rate(name)
+            parameter.requires_grad_(rate > 0)
+            decay = self.recipe.decay if parameter.ndim > 1 and name != CODEBOOKS else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
         return [
-            {"params": tables, "peak": self.recipe.codebook_rate, "weight_decay": 0.0},
-            {"params": matrices, "peak": self.recipe.rate, "weight_decay": self.recipe.decay},
-            {"params": others, "peak": self.recipe.rate, "weight_decay": 0.0},
+            {"params": parameters, "peak": rate, "weight_decay": decay}
+            for (rate, decay), parameters in groups.items()
         ]
 
+    def _peak_rate(self, name: str) -> float:
+        if name == CODEBOOKS:
+            return self.recipe.codebook_rate
+        if name.startswith(ENCODER):
+            return self.recipe.encoder_rate
+        return self.recipe.rate
+
     @classmethod
-    def resume(cls, folder: Path, device: str = "cpu", recipe: Recipe | None = None) -> Trainer:
+    def resume(
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        recipe: Recipe | None = None,
+        features: Features | None = None,
+    ) -> Trainer:
         """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
         trainer = cls(
@@ -70,6 +119,7 @@ class Trainer:
             build(Config.from_dict(state["config"])),
             recipe or Recipe(**state["recipe"]),
             device,
+            features,
         )
         trainer.model.load_state_dict(state["model"])
         trainer.average = {
@@ -78,6 +128,8 @@ class Trainer:
         if recipe is None:
             trainer.optimizer.load_state_dict(state["optimizer"])
             trainer.step, trainer.seconds = state["step"], state["seconds"]
+            if trainer.adversary:
+                trainer.adversary.load_state_dict(state["adversary"])
         return trainer
 
     def save(self) -> None:
@@ -88,6 +140,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "adversary": self.adversary.state_dict() if self.adversary else None,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -95,22 +148,46 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, self.folder / "checkpoint.pt")
 
-    def train_step(self, batch: Batch) -> float:
-        """One step; returns the loss."""
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One step; returns the terms of the loss."""
         factor = learning_rate(self.recipe, self.step, self.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        target = batch.pixels.permute(0, 3, 1, 2).float() / 255
-        with torch.autocast(self.device.type, torch.bfloat16):
-            decoded, extra = self.model(target, batch.keep)
-        loss = log_distortion(decoded, target) + extra
+        target = batch.targets()
+        terms, real, shown = self._terms(target, batch.keep)
+        weights = {"quantiser": 1.0, **asdict(self.recipe)}
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
+        if self.adversary:
+            self.adversary.learn(real, shown.detach(), factor)
         self._update_average()
         self.step += 1
-        return float(loss.detach())
+        return {name: float(term.detach()) for name, term in terms.items()}
+
+    def _terms(self, target: Tensor, keep: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Unweighted terms of the loss, and the square of the originals and of the decoded ones for the critic."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            decoded, extra = self.forward(target, keep)
+        terms = {"distortion": log_distortion(decoded, target), "quantiser": extra}
+        rng = np.random.default_rng((self.recipe.seed, self.step, 1))
+        shown, real = self._window(decoded, target, rng)
+        if self.features:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                terms["features"] = self.features(*view(shown, real, rng)).mean()
+        if self.adversary and self.step >= self.recipe.critic_alone:
+            terms["adversary"] = self.adversary.complaint(shown)
+        return terms, real, shown
+
+    def _window(
+        self, decoded: Tensor, target: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The same random square of all pictures."""
+        size = self.recipe.window
+        top, left = rng.integers(target.shape[-1] - size + 1, size=2)
+        return tuple(x[:, :, top : top + size, left : left + size] for x in (decoded, target))  # type: ignore[return-value]
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -119,33 +196,81 @@ class Trainer:
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - decay)
 
-    def run(self, pictures: Pictures, max_steps: int | None = None) -> None:
-        """Train to the end of the schedule, or for `max_steps` more steps; then save."""
+    def compile(self) -> None:
+        """Run the model and the feature networks through torch.compile: some minutes first, faster steps then."""
+        self.forward = torch.compile(self.model, dynamic=False)
+        if self.features:
+            self.features = torch.compile(self.features, dynamic=False)  # type: ignore[assignment]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule is over."""
+        recipe = self.recipe
+        return bool(
+            (recipe.seconds and self.seconds >= recipe.seconds)
+            or (recipe.steps and self.step >= recipe.steps)
+        )
+
+    def run(
+        self,
+        pictures: Pictures,
+        last: float = math.inf,
+        watched: Tensor | None = None,
+        interrupted: Callable[[], bool] | None = None,
+    ) -> None:
+        """Train to the end of the schedule, to step `last` or until interrupted; then save.
+
+        watched:     uint8 (N, 256, 256, 3), pictures whose PSNR is logged now and then.
+        interrupted: asked whenever progress is logged.
+        """
         self.model.train()
-        last = math.inf if max_steps is None else self.step + max_steps
-        saved, losses, begun, first = time.monotonic(), [], self.seconds, self.step
+        saved = looked = time.monotonic()
+        terms: list[dict[str, float]] = []
+        begun, first = self.seconds, self.step
         with contextlib.closing(feed(pictures, self.recipe, self.step, self.device)) as batches:
-            while self.step < last and self.seconds < self.recipe.seconds:
+            while self.step < last and not self.finished:
                 start = time.monotonic()
-                losses.append(self.train_step(next(batches)))
+                terms.append(self.train_step(next(batches)))
                 self.seconds += time.monotonic() - start
                 if self.step % LOG_STEPS == 0:
                     rate = (self.step - first) / max(self.seconds - begun, 1e-9)
-                    self._log(sum(losses) / len(losses), rate)
-                    losses = []
+                    self._log(
+                        **{
+                            name: sum(t.get(name, 0) for t in terms) / len(terms)
+                            for name in terms[-1]
+                        },
+                        pictures_per_second=rate * self.recipe.batch,
+                        **(
+                            {"of_peak": rate * self.work.flops / self.work.peak}
+                            if self.work
+                            else {}
+                        ),
+                    )
+                    terms = []
+                    if interrupted and interrupted():
+                        break
+                if watched is not None and time.monotonic() - looked > WATCH_SECONDS:
+                    scores = evaluate(self.averaged(), watched)
+                    self._log(**{f"psnr_{n}": float(db.mean()) for n, db in scores.items()})
+                    looked = time.monotonic()
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
         self.save()
 
-    def _log(self, loss: float, rate: float) -> None:
+    def averaged(self) -> OneDPiece:
+        """A copy of the model with its averaged weights, in evaluation mode, on the CPU."""
+        model = build(self.model.config)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def _log(self, **values: float) -> None:
         row = {
             "step": self.step,
             "pictures": self.step * self.recipe.batch,
-            "seconds": round(self.seconds, 1),
-            "loss": round(loss, 4),
-            "pictures_per_second": round(rate * self.recipe.batch, 1),
+            "seconds": self.seconds,
         }
+        row = {name: round(value, 4) for name, value in {**row, **values}.items()}
         print(json.dumps(row), flush=True)
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")

@@ -1,26 +1,61 @@
-"""Everything a training run can vary."""
+"""Everything a training run can vary. The recipes that come with the package are TOML files in `recipes/`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Phase A: distortion.
+    """One phase of training.
 
-    seconds:       length of the learning-rate schedule (warm-up, then cosine), in seconds of training.
+    Schedule: linear warm-up, then a cosine over `seconds` of training or over `steps`, whichever is over first;
+    0 means no limit of that kind.
+
     batch:         pictures in a step.
-    rate:          peak learning rate of AdamW; codebooks learn at `codebook_rate`.
+    zoomed:        share of pictures that are enlarged by up to two, as detail of large pictures is.
+    rate:          peak learning rate of AdamW for the decoder.
+    encoder_rate:  the same for the encoder, codebook_rate for the codebooks; 0 leaves them alone.
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
+    distortion:    weight of the mean log of the squared error.
+    features:      weight of the distance of deep features (`features.Features`) on a random square of `window` pixels.
+    adversary:     weight of the critic's complaint about the same square; the critic learns at `critic_rate`,
+                   and is heard after its first `critic_alone` steps.
     """
 
-    seconds: float = 5400.0
+    seconds: float = 0.0
+    steps: int = 0
     batch: int = 12
+    zoomed: float = 0.0
     rate: float = 8e-4
+    encoder_rate: float = 0.0
     codebook_rate: float = 0.0
     warmup_steps: int = 200
     decay: float = 0.02
     average: float = 0.999
     clip: float = 1.0
+    distortion: float = 1.0
+    features: float = 0.0
+    window: int = 128
+    adversary: float = 0.0
+    critic_rate: float = 2e-4
+    critic_alone: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 and not self.steps > 0:
+            raise ValueError("a recipe needs seconds or steps")
+
+    @classmethod
+    def load(cls, name: str) -> Recipe:
+        """A recipe of the package by name, or one from a file. Raises ValueError if it says what no recipe can."""
+        path = RECIPES / f"{name}.toml"
+        values = tomllib.loads((path if path.exists() else Path(name)).read_text())
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"{name}: no such setting: {', '.join(sorted(unknown))}")
+        return cls(**values)

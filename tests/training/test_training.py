@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import tarfile
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,14 +15,15 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
 from onedpiece.tokenizer.onedpiece import build  # noqa: E402
 from onedpiece.training import __main__ as command  # noqa: E402
-from onedpiece.training import loop  # noqa: E402
-from onedpiece.training.data import Pictures, normalise  # noqa: E402
+from onedpiece.training import data, loop, parts  # noqa: E402
+from onedpiece.training.data import Pictures, normalise, shards  # noqa: E402
 from onedpiece.training.evaluate import evaluate  # noqa: E402
-from onedpiece.training.feed import cut_out, draw_batch, feed  # noqa: E402
+from onedpiece.training.feed import cut_out, draw_batch, enlarge, feed  # noqa: E402
 from onedpiece.training.fit import fit  # noqa: E402
 from onedpiece.training.loop import Trainer, averaged_model, learning_rate  # noqa: E402
 from onedpiece.training.losses import draw_lengths, log_distortion  # noqa: E402
-from onedpiece.training.recipe import Recipe  # noqa: E402
+from onedpiece.training.parts import inherit, pack, unpack  # noqa: E402
+from onedpiece.training.recipe import RECIPES, Recipe  # noqa: E402
 
 TINY = CONFIGS["tiny"]
 RECIPE = Recipe(seconds=20, batch=2, warmup_steps=2)
@@ -93,6 +95,22 @@ class TestPictures:
         assert (cache / "pixels.u8").stat().st_mtime_ns == made
         assert len(Pictures.open([folder / "more"], cache)) == 1
 
+    def test_sources_that_come_later_are_added(self, folder, tmp_path, monkeypatch):
+        cache, more = tmp_path / "cache", folder / "more"
+        Pictures.open([folder], cache)
+        seen = []
+        monkeypatch.setattr(data, "normalise", lambda p: seen.append(p) or normalise(p))
+        pictures = Pictures.open([folder, more], cache)
+        assert (len(pictures), len(seen)) == (5, 1)
+        np.testing.assert_array_equal(pictures[4], pictures[3])
+
+    def test_a_folder_of_tars_stands_for_its_tars_in_order_of_arrival(self, tmp_path):
+        for seconds, name in enumerate(("b.tar", "a.tar", "c.tar")):
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (seconds, seconds))
+        assert [p.name for p in shards([tmp_path])] == ["b.tar", "a.tar", "c.tar"]
+        assert shards([tmp_path / "b.tar"]) == [tmp_path / "b.tar"]
+
     def test_nothing_readable_is_an_error(self, tmp_path):
         (tmp_path / "empty").mkdir()
         with pytest.raises(ValueError, match="no readable picture"):
@@ -106,15 +124,16 @@ class TestPictures:
 
 class TestBatches:
     def draw(self, pictures, recipe, step):
-        crops, keep = draw_batch(pictures.index, recipe, step)
-        return pictures.crops(crops), keep
+        crops, keep, zoom = draw_batch(pictures.index, recipe, step)
+        return pictures.crops(crops), keep, zoom
 
     def test_a_batch_depends_on_seed_and_step_alone(self, pictures):
-        pixels, keep = self.draw(pictures, RECIPE, 7)
-        self.draw(pictures, RECIPE, 8)
-        again, keep_again = self.draw(pictures, RECIPE, 7)
-        np.testing.assert_array_equal(pixels, again)
-        assert torch.equal(keep, keep_again)
+        recipe = replace(RECIPE, zoomed=0.5)
+        drawn = self.draw(pictures, recipe, 7)
+        self.draw(pictures, recipe, 8)
+        for once, again in zip(drawn, self.draw(pictures, recipe, 7), strict=True):
+            np.testing.assert_array_equal(once, again)
+        pixels = self.draw(pictures, RECIPE, 7)[0]
         for recipe, step in ((RECIPE, 8), (replace(RECIPE, seed=1), 7)):
             assert not np.array_equal(pixels, self.draw(pictures, recipe, step)[0])
 
@@ -122,16 +141,28 @@ class TestBatches:
         for step, batch in enumerate(
             itertools.islice(feed(pictures, RECIPE, 5, torch.device("cpu")), 3), 5
         ):
-            pixels, keep = self.draw(pictures, RECIPE, step)
+            pixels, keep, zoom = self.draw(pictures, RECIPE, step)
             np.testing.assert_array_equal(batch.pixels.numpy(), pixels)
-            assert torch.equal(batch.keep, keep)
+            assert torch.equal(batch.keep, keep) and torch.equal(batch.zoom, zoom)
             assert batch.pixels.dtype == torch.uint8
 
     def test_crops_cut_on_a_device_are_the_same(self, pictures):
-        crops, _ = draw_batch(pictures.index, replace(RECIPE, batch=12), 0)
+        crops, _, _ = draw_batch(pictures.index, replace(RECIPE, batch=12), 0)
         assert 0 < crops.mirror.sum() < 12
         cut = cut_out(torch.from_numpy(pictures.pixels), pictures.index, crops)
         np.testing.assert_array_equal(cut.numpy(), pictures.crops(crops))
+
+    def test_the_asked_share_of_pictures_is_enlarged(self, pictures):
+        zoom = draw_batch(pictures.index, replace(RECIPE, batch=4000, zoomed=0.25), 0)[2]
+        assert ((zoom >= 1) & (zoom <= 2)).all()
+        assert (zoom > 1).float().mean() == pytest.approx(0.25, abs=0.03)
+
+    def test_enlarging_shows_the_middle_and_leaves_the_others_alone(self):
+        ramp = torch.linspace(0, 1, 256).expand(2, 3, 256, 256)
+        out = enlarge(ramp, torch.tensor([1.0, 2.0]))
+        assert torch.equal(out[0], ramp[0])
+        expected = 0.25 + 0.5 * (torch.arange(256) + 0.5) / 256
+        assert torch.allclose(out[1, 0, 7], expected, atol=2e-3)
 
     def test_lengths_are_half_uniform_and_half_logarithmic(self):
         lengths = draw_lengths(20_000, np.random.default_rng(0))
@@ -148,6 +179,27 @@ def test_the_rate_warms_up_by_steps_and_falls_by_seconds():
     assert learning_rate(recipe, 9, 0) == learning_rate(recipe, 500, 0) == pytest.approx(1)
     assert learning_rate(recipe, 500, 50) == pytest.approx(0.505)
     assert learning_rate(recipe, 500, 100) == learning_rate(recipe, 500, 999) == pytest.approx(0.01)
+
+
+def test_the_rate_can_fall_by_steps():
+    recipe = Recipe(steps=1000, warmup_steps=10)
+    assert learning_rate(recipe, 500, 1e9) == pytest.approx(0.505)
+    assert learning_rate(recipe, 1000, 0) == pytest.approx(0.01)
+
+
+class TestRecipe:
+    @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+    def test_every_recipe_of_the_package_can_be_read(self, path):
+        assert Recipe.load(path.stem) == Recipe.load(str(path))
+
+    def test_unknown_settings_are_an_error(self, tmp_path):
+        (tmp_path / "mine.toml").write_text("seconds = 5\nspeed = 3\n")
+        with pytest.raises(ValueError, match="no such setting: speed"):
+            Recipe.load(str(tmp_path / "mine.toml"))
+
+    def test_a_schedule_needs_an_end(self):
+        with pytest.raises(ValueError, match="seconds or steps"):
+            Recipe()
 
 
 def test_the_loss_weighs_decibels_and_not_errors():
@@ -180,7 +232,7 @@ class TestRun:
         whole, parts = start("whole"), start("parts")
         Trainer.resume(whole).run(pictures, 5)
         Trainer.resume(parts).run(pictures, 2)
-        Trainer.resume(parts).run(pictures, 3)
+        Trainer.resume(parts).run(pictures, 5)
         one, other = (
             torch.load(run / "checkpoint.pt", weights_only=True) for run in (whole, parts)
         )
@@ -208,6 +260,39 @@ class TestRun:
         assert trainer.step == 3
         assert torch.load(run / "checkpoint.pt", weights_only=True)["step"] == 3
 
+    def test_the_run_ends_when_its_steps_are_over(self, start, pictures):
+        trainer = Trainer.resume(start("run"), recipe=Recipe(steps=3, batch=2))
+        trainer.run(pictures)
+        assert trainer.step == 3
+
+    def test_a_run_can_be_interrupted_and_goes_on(self, start, pictures, monkeypatch):
+        monkeypatch.setattr(loop, "LOG_STEPS", 2)
+        trainer = Trainer.resume(start("run"))
+        trainer.run(pictures, 9, interrupted=lambda: True)
+        assert trainer.step == 2
+        trainer.run(pictures, 5)
+        assert trainer.step == 5
+
+    def test_watched_pictures_are_evaluated_on_the_way(self, start, pictures, monkeypatch):
+        monkeypatch.setattr(loop, "WATCH_SECONDS", 3)
+        run = start("run")
+        watched = torch.from_numpy(pictures.centre(0)[None].copy())
+        Trainer.resume(run).run(pictures, 3, watched)
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert rows and all(row["psnr_256"] > 5 for row in rows)
+
+    def test_the_log_can_say_how_much_of_the_device_is_used(self, start, pictures, monkeypatch):
+        monkeypatch.setattr(loop, "LOG_STEPS", 2)
+        run = start("run")
+        trainer = Trainer.resume(run)
+        trainer.measure(pictures)
+        assert trainer.work.flops > 1e8 and trainer.work.peak > 1e9
+        trainer.run(pictures, 2)
+        row = json.loads((run / "log.jsonl").read_text())
+        # The clock of this test says a second for each step.
+        expected = trainer.work.flops / trainer.work.peak
+        assert row["of_peak"] == pytest.approx(expected, abs=1e-4)
+
     def test_another_recipe_keeps_the_weights_and_starts_anew(self, start, pictures):
         run = start("run")
         Trainer.resume(run).run(pictures, 1)
@@ -231,6 +316,37 @@ class TestRun:
         assert not model.training
         for name, value in model.state_dict().items():
             assert torch.equal(value, trainer.average[name])
+
+
+class TestParts:
+    def test_a_packed_model_comes_back_with_half_the_bytes(self, tmp_path, randomise, monkeypatch):
+        monkeypatch.setattr(parts, "PART_BYTES", 10_000)
+        model = randomise(build(TINY))
+        pack(model, tmp_path)
+        names = sorted(p.name for p in tmp_path.iterdir())
+        size = sum((tmp_path / name).stat().st_size for name in names)
+        assert len(names) == -(-size // 10_000) > 11
+        assert size < 0.6 * sum(v.nbytes for v in model.state_dict().values())
+        for name, value in unpack(tmp_path).state_dict().items():
+            assert torch.allclose(value, model.state_dict()[name], rtol=0.01, atol=1e-4), name
+
+    def test_packing_again_leaves_no_part_of_before(self, tmp_path, randomise):
+        (tmp_path / "weights-9").write_bytes(b"of a larger model")
+        pack(randomise(build(TINY)), tmp_path)
+        assert unpack(tmp_path).config == TINY
+
+    def test_nothing_packed_is_an_error(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no packed model"):
+            unpack(tmp_path)
+
+    def test_a_deeper_model_starts_as_the_one_it_inherits_from(self, randomise):
+        parent = randomise(build(TINY)).eval()
+        deeper = build(replace(TINY, depth=2)).eval()
+        inherit(deeper, parent)
+        pixels = torch.rand(1, 3, 256, 256)
+        tokens = parent.encode(pixels)
+        assert torch.equal(deeper.encode(pixels), tokens)
+        assert torch.allclose(deeper.decode(tokens), parent.decode(tokens), atol=1e-6)
 
 
 class TestFit:
@@ -274,13 +390,28 @@ class TestCommand:
         run = ["--run", tmp_path / "run"]
         data = ["--data", tmp_path / "data", "--cache", tmp_path / "cache"]
         self.call(monkeypatch, "fit", *run, *data, "--config", "tiny")
-        train = ["train", *run, *data, "--steps", 1]
-        self.call(monkeypatch, *train, "--restart", "--batch", 2)
-        with pytest.raises(SystemExit, match="--restart"):
-            self.call(monkeypatch, *train, "--batch", 4)
+        (tmp_path / "quick.toml").write_text("steps = 2\nbatch = 2\n")
+        train = ["train", *run, *data, "--stop", 1]
+        self.call(monkeypatch, *train, "--recipe", tmp_path / "quick.toml")
+        self.call(monkeypatch, *train)
         self.call(monkeypatch, *train)
         state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
         assert (state["step"], state["recipe"]["batch"]) == (2, 2)
+        self.call(monkeypatch, "pack", *run, tmp_path / "packed")
+        self.call(
+            monkeypatch,
+            "start",
+            "--run",
+            tmp_path / "other",
+            "--config",
+            "tiny",
+            "--from",
+            tmp_path / "packed",
+        )
+        other = torch.load(tmp_path / "other" / "checkpoint.pt", weights_only=True)
+        assert other["step"] == 0
+        books = "quantize.codebooks"
+        assert torch.equal(other["model"][books], state["average"][books])
         capsys.readouterr()
         self.call(monkeypatch, "evaluate", *run, tmp_path / "data")
         lines = capsys.readouterr().out.splitlines()

@@ -1,0 +1,185 @@
+"""Fixed networks whose activations say how alike two pictures look.
+
+Their weights are not a part of this project. `Features.load` takes a folder that holds
+
+    squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
+    lpips_squeeze_v0.1.pt          the linear heads of LPIPS v0.1 (Zhang et al., arXiv 1801.03924): lin0 .. lin6
+    vgg19_conv1_1_to_3_4.pt        VGG-19 up to conv3_4 (Simonyan and Zisserman, arXiv 1409.1556): conv1_1 .. conv3_4
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A near-silent position has a direction made of noise; this bounds the gradient there.
+EPSILON = 1e-8
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Scale the channel vector of every position to length 1."""
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + EPSILON)
+
+
+class Squeeze(nn.Module):
+    """SqueezeNet 1.1 up to its last fire module; the parameters keep torchvision's names."""
+
+    POOL_BEFORE = (3, 6, 9)
+    FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
+    TAPPED = (4, 7, 9, 10, 11, 12)
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterDict(
+            {name.replace(".", "_"): nn.Parameter(value, False) for name, value in weights.items()}
+        )
+
+    def _conv(self, x: Tensor, name: str, **options: int) -> Tensor:
+        weight, bias = (self.weights[f"features_{name}_{part}"] for part in ("weight", "bias"))
+        return F.relu(F.conv2d(x, weight, bias, **options))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised pixels (B, 3, H, W) -> the seven activations that LPIPS looks at."""
+        x = self._conv(x, "0", stride=2)
+        taps = [x]
+        for layer in self.FIRES:
+            if layer in self.POOL_BEFORE:
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            x = self._conv(x, f"{layer}_squeeze")
+            x = torch.cat(
+                (
+                    self._conv(x, f"{layer}_expand1x1"),
+                    self._conv(x, f"{layer}_expand3x3", padding=1),
+                ),
+                1,
+            )
+            if layer in self.TAPPED:
+                taps.append(x)
+        return taps
+
+
+class Lpips(nn.Module):
+    """LPIPS-squeeze v0.1: distance of two batches of pictures, one number for each pair."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, network: dict[str, Tensor], heads: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.network = Squeeze({k: v for k, v in network.items() if k.startswith("features.")})
+        self.heads = nn.ParameterList(
+            nn.Parameter(heads[f"lin{i}"].reshape(1, -1, 1, 1), False) for i in range(7)
+        )
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+
+    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
+        distance = decoded.new_zeros(len(decoded))
+        with torch.no_grad():
+            wanted = self._taps(original)
+        for u, v, head in zip(self._taps(decoded), wanted, self.heads, strict=True):
+            distance = distance + ((u - v).square() * head).sum(1).mean((1, 2))
+        return distance
+
+    def _taps(self, pixels: Tensor) -> list[Tensor]:
+        pixels = (pixels * 2 - 1 - self.shift) / self.scale
+        features = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        return [_unit(x) for x in features]
+
+
+class Vgg(nn.Module):
+    """Mean squared distance of the directions of three activations of VGG-19."""
+
+    TAPPED = ("conv1_2", "conv2_2", "conv3_4")
+    POOL_BEFORE = ("conv2_1", "conv3_1")
+    LAYERS = (
+        "conv1_1",
+        "conv1_2",
+        "conv2_1",
+        "conv2_2",
+        "conv3_1",
+        "conv3_2",
+        "conv3_3",
+        "conv3_4",
+    )
+
+    mean: Tensor
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterDict(
+            {name.replace(".", "_"): nn.Parameter(value, False) for name, value in weights.items()}
+        )
+        self.register_buffer("mean", torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1))
+
+    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
+        distance = decoded.new_zeros(len(decoded))
+        with torch.no_grad():
+            wanted = self._taps(original)
+        for u, v in zip(self._taps(decoded), wanted, strict=True):
+            cosine = (u * v).sum(1).mean((1, 2))
+            distance = distance + (2 - 2 * cosine) / len(self.TAPPED)
+        return distance
+
+    def _taps(self, pixels: Tensor) -> list[Tensor]:
+        x = (pixels * 255 - self.mean).contiguous(memory_format=torch.channels_last)
+        taps = []
+        for name in self.LAYERS:
+            if name in self.POOL_BEFORE:
+                x = F.max_pool2d(x, 2)
+            weight, bias = (self.weights[f"{name}_{part}"] for part in ("weight", "bias"))
+            x = F.relu(F.conv2d(x, weight, bias, padding=1))
+            if name in self.TAPPED:
+                taps.append(_unit(x))
+        return taps
+
+
+def view(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both batches (B, 3, H, W) turned, mirrored, made smaller and with their colours exchanged, in the same random way.
+
+    A network that always sees the same grid can be pleased by a faint pattern that fits it; one that sees other
+    views each time cannot (E-LPIPS: Kettunen et al., arXiv 1906.03973).
+    """
+    size = int(rng.integers(original.shape[-1] // 2, original.shape[-1] + 1))
+    turns, mirror, colours = (
+        int(rng.integers(4)),
+        bool(rng.integers(2)),
+        rng.permutation(3).tolist(),
+    )
+
+    def look(pixels: Tensor) -> Tensor:
+        pixels = pixels[:, colours].rot90(turns, (2, 3))
+        pixels = pixels.flip(3) if mirror else pixels
+        return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+
+    return look(decoded), look(original)
+
+
+class Features(nn.Module):
+    """Mean of LPIPS and the VGG distance: two networks, so that neither's blind spots are painted into."""
+
+    def __init__(self, lpips: Lpips, vgg: Vgg) -> None:
+        super().__init__()
+        self.lpips, self.vgg = lpips, vgg
+
+    @classmethod
+    def load(cls, folder: Path) -> Features:
+        """Read the weights of the folder. Raises FileNotFoundError if one is missing."""
+
+        def read(name: str) -> dict[str, Tensor]:
+            return torch.load(folder / name, map_location="cpu", weights_only=True)
+
+        return cls(
+            Lpips(read("squeezenet1_1_torchvision.pt"), read("lpips_squeeze_v0.1.pt")),
+            Vgg(read("vgg19_conv1_1_to_3_4.pt")),
+        )
+
+    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in 0..1 -> (B,); only the decoded ones get a gradient."""
+        return (self.lpips(decoded, original) + self.vgg(decoded, original)) / 2

@@ -1,0 +1,45 @@
+"""How much of a device a training step uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """flops: floating-point operations of a step; peak: most of them that the device does in a second."""
+
+    flops: float
+    peak: float
+
+
+def count_flops(step: Callable[[], None]) -> float:
+    """Operations of the matrix products and convolutions of a call, run once without compilation."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def peak_flops(device: torch.device) -> float:
+    """Operations a second of a large bfloat16 matrix product."""
+    size = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device).bfloat16()
+    a @ a
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(ROUNDS):
+        a @ a
+    _wait(device)
+    return ROUNDS * 2 * size**3 / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
