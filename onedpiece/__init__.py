@@ -17,18 +17,36 @@ from onedpiece.errors import OdpError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from onedpiece.budget import Target
     from onedpiece.codec import Codec
 
-__all__ = ["Codec", "OdpError", "decode", "encode"]
+__all__ = ["Codec", "OdpError", "Target", "decode", "encode"]
 __version__ = "0.1.0"
 
 
-def encode(image: Image, tokens: int = 256) -> bytes:
-    """A PIL image to .odp bytes, with `tokens` (1 to 256) tokens of 12 bits for each 256x256 tile.
+def encode(
+    image: Image,
+    tokens: int | None = None,
+    *,
+    max_bytes: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    adaptive: bool = False,
+) -> bytes:
+    """A PIL image to .odp bytes.
 
-    Raises OdpError if the picture cannot be encoded, ValueError if `tokens` is out of range.
+    tokens: 1 to 256 tokens of 12 bits for each 256x256 tile; 256 if nothing else is asked for. Instead, ask for a file
+    of at most `max_bytes`, or `bpp` bits per pixel, or for `psnr` decibels. `adaptive` gives more of the tokens to
+    tiles that need them, as the last three always do.
+
+    Raises OdpError if the picture cannot be encoded or the target cannot be reached, ValueError for more than one
+    target or one out of range.
     """
-    return _codec().encode(image, tokens)
+    from onedpiece.budget import Target
+
+    if tokens is None and max_bytes is None and bpp is None and psnr is None:
+        tokens = 256
+    return _codec().encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
 
 
 def decode(data: bytes, tokens: int = 256) -> Image:
@@ -52,4 +70,8 @@ def __getattr__(name: str) -> Any:
         from onedpiece.codec import Codec
 
         return Codec
+    if name == "Target":
+        from onedpiece.budget import Target
+
+        return Target
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

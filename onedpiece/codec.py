@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from onedpiece import tiles
-from onedpiece.bitstream import MAX_PIXELS, MAX_TOKENS, Header, OdpFile, build, parse
+from onedpiece import bitstream, budget, tiles
+from onedpiece.alpha import pack_alpha, unpack_alpha
+from onedpiece.bitstream import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    MAX_TOKENS,
+    Allocation,
+    Header,
+    OdpFile,
+    Part,
+    build,
+    parse,
+)
+from onedpiece.budget import Target
+from onedpiece.errors import OdpError
 from onedpiece.grid import TILE
-from onedpiece.image import Picture, from_pillow, to_pillow
+from onedpiece.image import Picture, Reading, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
+
+METADATA_KINDS = {"exif": bitstream.EXIF, "icc": bitstream.ICC, "xmp": bitstream.XMP}
+WINDOW = 4  # batches of tiles among which those with equally many tokens are decoded together
+ALL = Target(tokens=MAX_TOKENS)
 
 Item = TypeVar("Item")
 
@@ -28,6 +45,7 @@ class Codec:
     threads: CPU threads of the networks; all cores if None.
     batch: tiles that go through a network at once; memory grows with it.
     max_pixels: larger pictures are refused.
+    progress: called with a number of tiles whenever so many more have gone through a network.
 
     An object is for one thread at a time. Raises UnknownModel or ModelError; networks are loaded when they are
     first needed, so that any call can raise DeviceError or ModelError too.
@@ -40,52 +58,113 @@ class Codec:
         threads: int | None = None,
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         if batch < 1 or device not in DEVICES:
             raise ValueError(f"batch must be at least 1 and device one of {', '.join(DEVICES)}")
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
-        self._device, self._threads = device, threads
+        self._device, self._threads, self._progress = device, threads, progress
         self._runtimes: dict[str, Runtime] = {}
 
-    def encode(self, image: Image.Image, tokens: int = MAX_TOKENS) -> bytes:
-        """One picture to .odp bytes with `tokens` (1 to 256) tokens for each 256x256 tile.
+    def encode(self, image: Image.Image, target: Target = ALL) -> bytes:
+        """One picture to .odp bytes.
 
-        Raises PictureError or LimitExceeded for a picture that cannot be encoded.
+        Transparency is kept. Raises PictureError or LimitExceeded for a picture that cannot be encoded, OdpError for
+        a target that cannot be reached.
         """
-        return self.encode_many([image], tokens)[0]
+        return self.encode_many([image], target)[0]
 
     def decode(self, data: bytes, tokens: int = MAX_TOKENS) -> Image.Image:
         """.odp bytes, complete or cut anywhere after the header, to a picture of its original size.
 
-        tokens: use at most so many of each tile. The picture has mode "RGB", or "L" if the original was grey.
+        tokens: use at most so many of each tile. The picture has mode "RGB", or "L" if the original was grey, and an
+        alpha channel if the original was transparent somewhere.
         Raises OdpError for data that cannot be decoded, UnknownModel if its model is not installed.
         """
         return self.decode_many([data], tokens)[0]
 
-    def encode_many(self, images: Sequence[Image.Image], tokens: int = MAX_TOKENS) -> list[bytes]:
+    def encode_many(self, images: Sequence[Image.Image], target: Target = ALL) -> list[bytes]:
         """Like `encode` for several pictures, whose tiles go through the network together."""
-        pictures = [from_pillow(image, self.max_pixels) for image in images]
-        return self.encode_pictures(pictures, tokens)
+        reading = Reading(self.max_pixels)
+        return self.encode_pictures([from_pillow(image, reading) for image in images], target)
 
     def decode_many(self, data: Sequence[bytes], tokens: int = MAX_TOKENS) -> list[Image.Image]:
         """Like `decode` for several files, whose tiles go through the network together."""
         files = [parse(one, self.max_pixels) for one in data]
         return [to_pillow(picture) for picture in self.decode_files(files, tokens)]
 
-    def encode_pictures(self, pictures: Sequence[Picture], tokens: int = MAX_TOKENS) -> list[bytes]:
+    def encode_pictures(self, pictures: Sequence[Picture], target: Target = ALL) -> list[bytes]:
         """`encode_many` from pixels."""
-        headers = [self._header(picture, tokens) for picture in pictures]
-        cut = chain.from_iterable(
-            tiles.split(picture.pixels, header.grid)
-            for picture, header in zip(pictures, headers, strict=True)
-        )
-        network = self._runtime(self.model).encode
-        coded = chain.from_iterable(network(np.stack(batch)) for batch in self._batches(cut))
+        headers = [self._header(picture) for picture in pictures]
+        details: list[float] = []
+        coded = self._analyse(self._cut(pictures, headers, details))
+        tokens = [np.stack(list(islice(coded, header.grid.count))) for header in headers]
+        weights = iter(details)
         return [
-            build(header, np.stack(list(islice(coded, header.grid.count)))[:, :tokens])
-            for header in headers
+            self._fit(picture, header, known, list(islice(weights, header.grid.count)), target)
+            for picture, header, known in zip(pictures, headers, tokens, strict=True)
         ]
+
+    def _cut(
+        self, pictures: Sequence[Picture], headers: Sequence[Header], details: list[float]
+    ) -> Iterator[np.ndarray]:
+        """Tiles of all pictures; how much detail each has is added to the list."""
+        for picture, header in zip(pictures, headers, strict=True):
+            cut = tiles.split(picture.pixels, header.grid)
+            for tile, (width, height) in zip(cut, budget.shown(header.grid), strict=True):
+                details.append(budget.detail(tile, width, height))
+                yield tile
+
+    def _analyse(self, cut: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """All 256 tokens of each tile."""
+        for batch in self._batches(cut):
+            yield from self._runtime(self.model).encode(np.stack(batch))
+            self._advance(len(batch))
+
+    def _fit(
+        self,
+        picture: Picture,
+        header: Header,
+        tokens: np.ndarray,
+        details: list[float],
+        target: Target,
+    ) -> bytes:
+        """The file that meets the target, from all tokens of the picture. Raises OdpError if there is none."""
+        parts = _parts(picture)
+        count = header.grid.count
+        levels = budget.levels(details) if target.adaptive else None
+
+        def written(total: int) -> bytes:
+            return build(header, tokens, parts, Allocation(total, levels))
+
+        if target.tokens is not None:
+            return written(count * target.tokens)
+        max_bytes = target.bytes_for(header.pixels)
+        if max_bytes is not None:
+            most = count * MAX_TOKENS
+            return written(bitstream.fitting(header, parts, levels, max_bytes, most))
+        assert target.psnr is not None
+        return self._reach(target.psnr, picture, lambda mean: written(count * mean))
+
+    def _reach(self, psnr: float, picture: Picture, written: Callable[[int], bytes]) -> bytes:
+        """The first file, by tokens for each tile, that decodes with so many decibels. Raises OdpError."""
+
+        def reached(mean: int) -> float:
+            file = parse(written(mean), MAX_SIDE**2)
+            return _psnr(picture, self.decode_files([file])[0])
+
+        best = reached(MAX_TOKENS)
+        if best < psnr:
+            raise OdpError(f"{psnr:g} dB cannot be reached: {MAX_TOKENS} tokens give {best:.2f} dB")
+        too_few, enough = 0, MAX_TOKENS
+        while enough - too_few > 1:
+            middle = (too_few + enough) // 2
+            if reached(middle) >= psnr:
+                enough = middle
+            else:
+                too_few = middle
+        return written(enough)
 
     def decode_files(self, files: Sequence[OdpFile], tokens: int = MAX_TOKENS) -> list[Picture]:
         """`decode_many` from parsed files to pixels."""
@@ -93,47 +172,50 @@ class Codec:
             raise ValueError("at least one token is needed")
         models = [self.model_of(file) for file in files]
         painted = self._paint(files, models, tokens)
-        return [
-            Picture(
-                tiles.join(islice(painted, file.header.grid.count), file.header.grid),
-                file.header.grey,
-            )
-            for file in files
-        ]
+        return [_picture(file, islice(painted, file.header.grid.count)) for file in files]
 
     def _paint(
         self, files: Sequence[OdpFile], models: Sequence[Model], tokens: int
     ) -> Iterator[np.ndarray]:
         """Decoded tiles, float32 (256, 256, 3), of all files in order.
 
-        Neighbours that have the same model and the same number of tokens share batches; a cut file has at most
-        two numbers of tokens.
+        Within a window of tiles, those that have the same model and number of tokens share batches.
         """
         every = (
-            (index, tile, int(count))
-            for index, file in enumerate(files)
-            for tile, count in enumerate(np.minimum(file.counts, tokens))
+            (model, known[:count])
+            for file, model in zip(files, models, strict=True)
+            for known, count in zip(file.tokens, np.minimum(file.counts, tokens), strict=True)
         )
-        for (_, count), run in groupby(
-            every, key=lambda member: (models[member[0]].fingerprint, member[2])
-        ):
-            for batch in self._batches(run):
-                model = models[batch[0][0]]
-                if count == 0:
-                    blank = np.array(model.blank, np.float32)
-                    yield from (np.broadcast_to(blank, (TILE, TILE, 3)) for _ in batch)
-                    continue
-                known = np.stack([files[index].tokens[tile, :count] for index, tile, _ in batch])
-                yield from self._runtime(model).decode(known)
+        while window := list(islice(every, WINDOW * self.batch)):
+            alike: dict[tuple[str, int], list[int]] = {}
+            for index, (model, known) in enumerate(window):
+                alike.setdefault((model.fingerprint, len(known)), []).append(index)
+            painted: dict[int, np.ndarray] = {}
+            for indices in alike.values():
+                for batch in self._batches(indices):
+                    made = self._paint_batch(window[batch[0]][0], [window[i][1] for i in batch])
+                    painted.update(zip(batch, made, strict=True))
+                    self._advance(len(batch))
+            yield from (painted.pop(index) for index in range(len(window)))
+
+    def _paint_batch(self, model: Model, known: list[np.ndarray]) -> np.ndarray:
+        """Tiles (B, 256, 256, 3) from equally many tokens each; the model's blank colour from none."""
+        if len(known[0]) == 0:
+            return np.broadcast_to(np.array(model.blank, np.float32), (len(known), TILE, TILE, 3))
+        return self._runtime(model).decode(np.stack(known))
 
     def model_of(self, file: OdpFile) -> Model:
         """The model that wrote a file. Raises UnknownModel if it is not installed."""
         return find_by_key(file.header.model, also=self.model)
 
-    def _header(self, picture: Picture, tokens: int) -> Header:
+    def _header(self, picture: Picture) -> Header:
         height, width = picture.pixels.shape[:2]
         overlap = tiles.free_overlap(width, height)
-        return Header(width, height, tokens, self.model.key, overlap, picture.grey)
+        return Header(width, height, MAX_TOKENS, self.model.key, overlap, picture.grey)
+
+    def _advance(self, count: int) -> None:
+        if self._progress:
+            self._progress(count)
 
     def _runtime(self, model: Model) -> Runtime:
         if model.fingerprint not in self._runtimes:
@@ -144,3 +226,38 @@ class Codec:
         coming = iter(items)
         while batch := list(islice(coming, self.batch)):
             yield batch
+
+
+def _parts(picture: Picture) -> list[Part]:
+    parts = [
+        Part(METADATA_KINDS[kind], bitstream.squeeze(data))
+        for kind, data in sorted(picture.metadata.items())
+    ]
+    if picture.alpha is not None:
+        parts.append(Part(bitstream.ALPHA, pack_alpha(picture.alpha)))
+    return parts
+
+
+def _picture(file: OdpFile, painted: Iterator[np.ndarray]) -> Picture:
+    header = file.header
+    alpha = file.part(bitstream.ALPHA)
+    metadata = {name: file.part(kind) for name, kind in METADATA_KINDS.items()}
+    return Picture(
+        tiles.join(painted, header.grid),
+        header.grey,
+        None if alpha is None else unpack_alpha(alpha, header.width, header.height),
+        {name: bitstream.expand(data) for name, data in metadata.items() if data is not None},
+    )
+
+
+def _psnr(original: Picture, decoded: Picture) -> float:
+    """Decibels of what a user sees: of luma for a grey picture. Transparency does not count."""
+    one, other = (
+        np.asarray(to_pillow(Picture(picture.pixels, original.grey)))
+        for picture in (original, decoded)
+    )
+    squares = sum(
+        float(((a.astype(np.float32) - b) ** 2).sum(dtype=np.float64))
+        for a, b in zip(one, other, strict=True)
+    )
+    return float("inf") if squares == 0 else 10 * float(np.log10(255**2 * one.size / squares))

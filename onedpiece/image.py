@@ -1,21 +1,20 @@
-"""Pictures as the codec sees them: upright RGB, 8 bits; and back."""
+"""Pictures as the codec sees them: upright, sRGB, 8 bits, transparency and metadata set aside; and back."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from onedpiece.bitstream import MAGIC, MAX_PIXELS
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
 
-BACKGROUND = (255, 255, 255)  # behind transparent pixels
 FORMATS = [
     "AVIF",
     "BMP",
@@ -34,29 +33,64 @@ FORMATS = [
 ]
 """What is read. Pillow knows more, some of which start other programs or are not pictures of pixels."""
 
-GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
+ORIENTATION = 0x0112  # Exif
+
+GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"}
+WIDE_MODES = {"I", "I;16", "I;16B", "I;16L", "F"}
+
+METADATA = {"exif": ("exif",), "icc": ("icc_profile",), "xmp": ("xmp", "XML:com.adobe.xmp")}
+"""Kinds of metadata, and what Pillow calls them."""
+
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 (H, W, 3), RGB; grey: whether the source had no colour channels."""
+    """pixels:   uint8 (H, W, 3), RGB.
+    grey:     whether the source had no colour channels.
+    alpha:    uint8 (H, W), 0 transparent to 255 opaque; None if the picture is opaque.
+    metadata: "exif", "icc", "xmp" -> bytes, as far as they were asked for and are there.
+    """
 
     pixels: np.ndarray
     grey: bool
+    alpha: np.ndarray | None = None
+    metadata: dict[str, bytes] = field(default_factory=dict)
 
 
-def open_picture(source: Path | bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+@dataclass(frozen=True)
+class Reading:
+    """How to read pictures.
+
+    max_pixels: larger ones are refused.
+    background: colour to put behind transparent pixels; None keeps transparency.
+    metadata:   kinds of METADATA to keep. With "icc" pixels stay in the profile's colours, else they become sRGB.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    background: Colour | None = None
+    metadata: frozenset[str] = frozenset()
+
+
+def open_picture(source: Path | bytes, reading: Reading = Reading()) -> Picture:
     """Read a picture file in one of FORMATS.
 
     Raises PictureError if it cannot be read, LimitExceeded (before decoding) if it is too large.
     """
+    with open_lazily(source) as image:
+        return from_pillow(image, reading)
+
+
+@contextlib.contextmanager
+def open_lazily(source: Path | bytes) -> Iterator[Image.Image]:
+    """A picture file of which only the beginning has been read. Raises PictureError."""
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source)
     with file:
         if file.read(len(MAGIC)) == MAGIC:
             raise PictureError("this is an .odp picture already")
         file.seek(0)
         with _own_errors(), Image.open(file, formats=FORMATS) as image:
-            return from_pillow(image, max_pixels)
+            yield image
 
 
 def suffixes() -> set[str]:
@@ -65,40 +99,92 @@ def suffixes() -> set[str]:
     return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
-def from_pillow(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Upright, on a white background if transparent, 8 bits. ICC profiles are not looked at.
+def from_pillow(image: Image.Image, reading: Reading = Reading()) -> Picture:
+    """Upright, in sRGB, 8 bits.
 
     Raises PictureError for a picture of no pixels, of several frames, or that turns out to be broken, and
     LimitExceeded (before decoding) if it is too large.
     """
     with _own_errors():
-        _check_size(image, max_pixels)
-        return _from_pillow(image)
+        _check(image, reading.max_pixels)
+        return _from_pillow(image, reading)
 
 
-def _from_pillow(image: Image.Image) -> Picture:
-    if min(image.size) < 1:
-        raise PictureError("the picture has no pixels")
-    # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise PictureError(
-            "the picture has several frames or pages: only single ones can be encoded"
-        )
+def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
     grey = image.mode in GREY_MODES
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in {"I", "I;16", "I;16B", "I;16L", "F"}:
-        upright = _eight_bits(upright)
-    if upright.has_transparency_data:
-        opaque = Image.new("RGBA", upright.size, BACKGROUND)
-        opaque.alpha_composite(upright.convert("RGBA"))
-        upright = opaque
-    return Picture(np.asarray(upright.convert("RGB")), grey)
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    metadata = _metadata(image, reading.metadata)
+    profile = None if "icc" in reading.metadata else image.info.get("icc_profile")
+    if image.mode in WIDE_MODES:
+        image = _eight_bits(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode in {"LA", "La"} else "RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    if profile:
+        image = _to_srgb(image, profile)
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return Picture(pixels, grey, None, metadata)
+    if reading.background is not None:
+        grey = grey and len(set(reading.background)) == 1
+        return Picture(
+            _flatten(pixels, np.asarray(alpha), reading.background), grey, None, metadata
+        )
+    return Picture(_fill_hidden(pixels, np.asarray(alpha)), grey, np.asarray(alpha), metadata)
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """Mode "L" for a grey picture, else "RGB"."""
+    """Mode "L" for a grey picture, else "RGB"; "LA" or "RGBA" with transparency. Metadata is in `info`."""
     image = Image.fromarray(picture.pixels)
-    return image.convert("L") if picture.grey else image
+    if picture.grey:
+        image = image.convert("L")
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    for kind, data in picture.metadata.items():
+        image.info[METADATA[kind][0]] = data
+    return image
+
+
+def _metadata(image: Image.Image, wanted: frozenset[str]) -> dict[str, bytes]:
+    found = {}
+    for kind in sorted(wanted):
+        value = next((image.info[name] for name in METADATA[kind] if name in image.info), None)
+        if kind == "exif":
+            value = image.getexif().tobytes() if len(image.getexif()) else None
+        if value:
+            found[kind] = value.encode() if isinstance(value, str) else bytes(value)
+    return found
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Colours of an ICC profile as sRGB. A broken profile, or one for other channels, is as good as none."""
+    if image.mode not in {"RGB", "CMYK", "L"}:
+        image = image.convert("RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted or image
+
+
+def _flatten(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.ndarray:
+    behind = Image.new("RGB", (pixels.shape[1], pixels.shape[0]), background)
+    behind.paste(Image.fromarray(pixels), mask=Image.fromarray(alpha))
+    return np.asarray(behind)
+
+
+def _fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Pixels that nobody sees get the mean colour of the others, on which no token is lost."""
+    hidden = alpha == 0
+    seen = pixels[~hidden]
+    mean = seen.mean(0).round() if len(seen) else np.zeros(3)
+    return np.where(hidden[..., None], mean.astype(np.uint8), pixels)
 
 
 @contextlib.contextmanager
@@ -122,10 +208,17 @@ def _open_file(path: Path) -> BinaryIO:
         raise PictureError(f"cannot be opened: {error.strerror}") from error
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def _check(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise LimitExceeded(f"the picture has {width}x{height} pixels, more than {max_pixels}")
+    if min(image.size) < 1:
+        raise PictureError("the picture has no pixels")
+    # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise PictureError(
+            "the picture has several frames or pages: only single ones can be encoded"
+        )
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -1,23 +1,30 @@
 """The bytes of an .odp file. `docs/format.md` is the specification."""
 
-from onedpiece.bitstream.container import MAX_PIXELS, OdpFile, build, parse, truncate
-from onedpiece.bitstream.header import MAGIC, MAX_SIDE, MAX_TOKENS, VERSION, Header
-from onedpiece.bitstream.parts import Part
-from onedpiece.bitstream.payload import CODEBOOK_SIZE, pack_tokens, unpack_tokens
+from onedpiece.bitstream.allocation import LEVELS, MAX_TOKENS, Allocation
+from onedpiece.bitstream.container import MAX_PIXELS, OdpFile, build, fitting, parse, truncate
+from onedpiece.bitstream.header import MAGIC, MAX_SIDE, VERSION, Header
+from onedpiece.bitstream.parts import ALPHA, EXIF, ICC, MAX_PART_BYTES, XMP, Part, expand, squeeze
 
 __all__ = [
-    "CODEBOOK_SIZE",
+    "ALPHA",
+    "EXIF",
+    "ICC",
+    "LEVELS",
     "MAGIC",
+    "MAX_PART_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
     "MAX_TOKENS",
     "VERSION",
+    "XMP",
+    "Allocation",
     "Header",
     "OdpFile",
     "Part",
     "build",
-    "pack_tokens",
+    "expand",
+    "fitting",
     "parse",
+    "squeeze",
     "truncate",
-    "unpack_tokens",
 ]

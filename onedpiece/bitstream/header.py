@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onedpiece.bitstream.allocation import MAX_TOKENS
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
+from onedpiece.bitstream.checksum import crc8
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
 from onedpiece.grid import TILE, Grid
 
@@ -14,8 +16,6 @@ MAGIC = b"\x9dP"
 VERSION = 1
 MAX_SIDE = 32768
 """Largest width and height in pixels."""
-MAX_TOKENS = 256
-"""Largest number of tokens per tile."""
 FINGERPRINT_BYTES = 3
 OVERLAP_UNIT = 8
 """The overlap of tiles is stored in units of this many pixels."""
@@ -38,13 +38,16 @@ class Header:
     """The header of version 1.
 
     width, height: size of the picture in pixels, 1 to MAX_SIDE.
-    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS.
+    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS; with an allocation
+        the mean number, rounded up.
     model: the first 3 bytes of the SHA-256 of the model's weights file.
     overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. A picture of
         256x256 pixels is one tile and stores no overlap: there it is always set to 0.
     grey: the decoded picture is greyscale.
     entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
     has_parts: optional parts lie between the header and the tokens.
+    has_allocation: how the tokens are shared out among the tiles follows the header. Not for one tile of
+        256x256 pixels.
 
     Raises LimitExceeded for a side above MAX_SIDE, ValueError for other numbers out of range.
     """
@@ -57,6 +60,7 @@ class Header:
     grey: bool = False
     entropy_coded: bool = False
     has_parts: bool = False
+    has_allocation: bool = False
 
     def __post_init__(self) -> None:
         if max(self.width, self.height) > MAX_SIDE:
@@ -76,6 +80,7 @@ class Header:
             )
         if _is_plain_tile(self.width, self.height):
             object.__setattr__(self, "overlap", 0)
+            object.__setattr__(self, "has_allocation", False)
 
     @property
     def pixels(self) -> int:
@@ -134,7 +139,7 @@ class Header:
         # The checksum comes before any meaning, so that a flipped bit is damage and not a feature.
         if bits.read(8) != crc8(data[:guarded]):
             raise DamagedFile("the header is damaged: its checksum does not match")
-        if must_refuse or layout or counts:
+        if must_refuse or layout:
             raise UnsupportedFile("the file needs a newer reader")
         header = cls(
             width=width,
@@ -145,6 +150,7 @@ class Header:
             grey=bool(grey),
             entropy_coded=bool(entropy_coded),
             has_parts=bool(has_parts),
+            has_allocation=bool(counts),
         )
         if header.pack() != data[: guarded + 1]:
             raise DamagedFile("the header is not in its canonical form")
@@ -159,7 +165,7 @@ class Header:
         bits.write_exp_golomb(self.height - 1, _SIZE_ORDER)
         bits.write(0, 2)  # layout: tiles at native resolution
         bits.write(self.overlap // OVERLAP_UNIT, 4)
-        bits.write(0, 1)  # counts: the same number of tokens for every tile
+        bits.write(self.has_allocation, 1)
 
     def _write_tokens_per_tile(self, bits: BitWriter) -> None:
         if self.tokens_per_tile in _SHORT_TOKENS:
@@ -168,16 +174,6 @@ class Header:
         else:
             bits.write(1, 1)
             bits.write(self.tokens_per_tile - 1, 8)
-
-
-def crc8(data: bytes) -> int:
-    """CRC-8 with polynomial 0x07 and initial value 0xFF, 0 to 255."""
-    remainder = 0xFF
-    for byte in data:
-        remainder ^= byte
-        for _ in range(8):
-            remainder = remainder << 1 ^ (0x107 if remainder & 0x80 else 0)
-    return remainder
 
 
 def _is_plain_tile(width: int, height: int) -> bool:

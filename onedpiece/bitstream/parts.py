@@ -6,18 +6,21 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import zstandard
+
 from onedpiece.errors import DamagedFile, LimitExceeded, UnsupportedFile
 
 MAX_PARTS = 16
 MAX_PART_BYTES = 16 * 1024 * 1024
 
-# Kinds whose meaning is set aside. Nothing here reads or writes them yet.
 EXIF = 0x01
 ICC = 0x02
 XMP = 0x03
 ALPHA = 0x81
 
 _CRITICAL = 0x80
+_KNOWN_CRITICAL = {ALPHA}
+_MAX_WINDOW = 1 << 27  # what zstd itself accepts unless told otherwise
 _LENGTH_BYTES = 4
 _CRC_BYTES = 4
 
@@ -47,6 +50,27 @@ class Part:
         return bool(self.kind & _CRITICAL)
 
 
+def squeeze(data: bytes) -> bytes:
+    """Data as one zstd frame, small."""
+    return zstandard.ZstdCompressor(level=19, write_content_size=False).compress(data)
+
+
+def expand(frame: bytes, limit: int = MAX_PART_BYTES) -> bytes:
+    """What a zstd frame holds. Memory grows with `limit` at most.
+
+    Raises DamagedFile if it is no such frame, LimitExceeded if it holds more than `limit` bytes.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    try:
+        with decompressor.stream_reader(frame) as reader:
+            data = reader.read(limit + 1)
+    except zstandard.ZstdError as error:
+        raise DamagedFile(f"an optional part cannot be decompressed: {error}") from error
+    if len(data) > limit:
+        raise LimitExceeded(f"an optional part holds more than {limit} bytes")
+    return data
+
+
 def pack_parts(parts: Sequence[Part]) -> bytes:
     """The parts as bytes, in the given order; nothing at all for no parts.
 
@@ -63,7 +87,7 @@ def unpack_parts(data: bytes, start: int) -> tuple[tuple[Part, ...], int]:
     """The parts that begin at byte `start`, and the position of the first byte after them.
 
     Raises DamagedFile if they are cut short or a checksum does not match, LimitExceeded for a part
-    above MAX_PART_BYTES and UnsupportedFile for a critical part: this reader knows none.
+    above MAX_PART_BYTES and UnsupportedFile for a critical part that this reader does not know.
     """
     count = _take(data, start, 1)[0]
     if not 1 <= count <= MAX_PARTS:
@@ -91,7 +115,7 @@ def _unpack_part(data: bytes, start: int) -> tuple[Part, int]:
     if zlib.crc32(kind + content) != int.from_bytes(checksum, "big"):
         raise DamagedFile("an optional part is damaged: its checksum does not match")
     part = Part(kind[0], content)
-    if part.is_critical:
+    if part.is_critical and part.kind not in _KNOWN_CRITICAL:
         raise UnsupportedFile(
             f"the file has a part of kind {part.kind:#04x}: a newer reader needs it"
         )

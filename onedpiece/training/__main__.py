@@ -16,7 +16,7 @@ from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece, build
 from onedpiece.training.data import Pictures, shards
 from onedpiece.training.entropy import all_tokens, held_out_bits, position_entropy
 from onedpiece.training.evaluate import evaluate, load_folder
-from onedpiece.training.features import Features
+from onedpiece.training.features import Vgg
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model
 from onedpiece.training.parts import inherit, pack, unpack
@@ -62,7 +62,7 @@ def main() -> None:
         "--follow", action="store_true", help="take in tar files that appear beside the first ones"
     )
     verb.add_argument("--stop", type=int, metavar="STEPS", help="stop after this many steps")
-    verb.add_argument("--features", type=Path, help="folder with the feature networks' weights")
+    verb.add_argument("--features", type=Path, help="folder with the feature network's weights")
     verb.add_argument("--watch", type=Path, help="folder of pictures to evaluate on now and then")
     verb.set_defaults(do=train_verb)
 
@@ -140,7 +140,7 @@ def train_verb(args: argparse.Namespace) -> None:
         args.run,
         args.device,
         Recipe.load(args.recipe) if args.recipe else None,
-        Features.load(args.features) if args.features else None,
+        Vgg.load(args.features) if args.features else None,
     )
     watched = load_folder(args.watch) if args.watch else None
     pictures = Pictures.open(shards(args.data), args.cache)

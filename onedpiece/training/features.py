@@ -1,6 +1,7 @@
-"""Fixed networks whose activations say how alike two pictures look.
+"""Fixed networks whose activations say how alike two pictures look: one to learn from, one to judge by.
 
-Their weights are not a part of this project. `Features.load` takes a folder that holds
+LPIPS-squeeze only judges. A decoder that learns from it too finds faint patterns that please it and nobody else
+(docs/training.md has the numbers). The weights are not a part of this project; `load` takes a folder that holds
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
     lpips_squeeze_v0.1.pt          the linear heads of LPIPS v0.1 (Zhang et al., arXiv 1801.03924): lin0 .. lin6
@@ -18,6 +19,10 @@ from torch import Tensor, nn
 
 # A near-silent position has a direction made of noise; this bounds the gradient there.
 EPSILON = 1e-8
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -77,11 +82,17 @@ class Lpips(nn.Module):
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
 
+    @classmethod
+    def load(cls, folder: Path) -> Lpips:
+        """Raises FileNotFoundError if a file is missing."""
+        return cls(
+            _read(folder / "squeezenet1_1_torchvision.pt"), _read(folder / "lpips_squeeze_v0.1.pt")
+        )
+
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
         distance = decoded.new_zeros(len(decoded))
-        with torch.no_grad():
-            wanted = self._taps(original)
+        wanted = self._taps(original)
         for u, v, head in zip(self._taps(decoded), wanted, self.heads, strict=True):
             distance = distance + ((u - v).square() * head).sum(1).mean((1, 2))
         return distance
@@ -117,8 +128,13 @@ class Vgg(nn.Module):
         )
         self.register_buffer("mean", torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1))
 
+    @classmethod
+    def load(cls, folder: Path) -> Vgg:
+        """Raises FileNotFoundError if the file is missing."""
+        return cls(_read(folder / "vgg19_conv1_1_to_3_4.pt"))
+
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
+        """Pixels (B, 3, H, W) in 0..1 -> (B,); only the decoded ones get a gradient."""
         distance = decoded.new_zeros(len(decoded))
         with torch.no_grad():
             wanted = self._taps(original)

@@ -21,7 +21,7 @@ from onedpiece.tokenizer.onedpiece import OneDPiece, build
 from onedpiece.training.adversary import Adversary
 from onedpiece.training.data import Pictures
 from onedpiece.training.evaluate import evaluate
-from onedpiece.training.features import Features, view
+from onedpiece.training.features import Vgg, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import log_distortion
 from onedpiece.training.recipe import Recipe
@@ -53,11 +53,11 @@ class Trainer:
         model: OneDPiece,
         recipe: Recipe,
         device: str = "cpu",
-        features: Features | None = None,
+        features: Vgg | None = None,
     ) -> None:
         """features: needed if the recipe gives them a weight; ValueError without."""
         if recipe.features and features is None:
-            raise ValueError("this recipe needs the weights of the feature networks")
+            raise ValueError("this recipe needs the weights of the feature network")
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self.model
@@ -110,7 +110,7 @@ class Trainer:
         folder: Path,
         device: str = "cpu",
         recipe: Recipe | None = None,
-        features: Features | None = None,
+        features: Vgg | None = None,
     ) -> Trainer:
         """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)

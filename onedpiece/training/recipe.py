@@ -22,7 +22,7 @@ class Recipe:
     encoder_rate:  the same for the encoder, codebook_rate for the codebooks; 0 leaves them alone.
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
     distortion:    weight of the mean log of the squared error.
-    features:      weight of the distance of deep features (`features.Features`) on a random square of `window` pixels.
+    features:      weight of the distance of deep features (`features.Vgg`) on a random square of `window` pixels.
     adversary:     weight of the critic's complaint about the same square; the critic learns at `critic_rate`,
                    and is heard after its first `critic_alone` steps.
     """

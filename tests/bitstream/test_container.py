@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onedpiece.bitstream import MAGIC, Header, Part, build, parse, truncate
+from onedpiece.bitstream import (
+    ALPHA,
+    LEVELS,
+    MAGIC,
+    Allocation,
+    Header,
+    Part,
+    build,
+    expand,
+    parse,
+    squeeze,
+    truncate,
+)
 from onedpiece.bitstream.parts import MAX_PART_BYTES, MAX_PARTS, pack_parts
 from onedpiece.errors import (
     DamagedFile,
@@ -41,11 +53,26 @@ part_lists = st.lists(st.builds(Part, st.integers(0, 0x7F), st.binary(max_size=3
 
 @st.composite
 def contents(draw):
-    """(header, tokens, parts) of a file."""
+    """(header, all tokens, parts, allocation) of a file."""
     header = draw(headers)
+    tiles = header.grid.count
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    shape = (header.grid.count, header.tokens_per_tile)
-    return header, random.integers(0, 4096, shape, np.uint16), draw(part_lists)
+    tokens = random.integers(0, 4096, (tiles, 256), np.uint16)
+    total = tiles * header.tokens_per_tile - draw(st.integers(0, tiles - 1))
+    levels = tuple(random.integers(0, LEVELS, tiles).tolist())
+    allocation = Allocation(
+        max(total, tiles), levels if tiles > 1 and draw(st.booleans()) else None
+    )
+    return header, tokens, draw(part_lists), allocation
+
+
+def expected_tokens(content, arrived):
+    """What a file of which so many tokens arrived must give."""
+    header, tokens, _, allocation = content
+    tile, place = allocation.sequence(header.grid.count, arrived)
+    out = np.zeros_like(tokens)
+    out[tile, place] = tokens[tile, place]
+    return out
 
 
 class TestRoundTrip:
@@ -68,14 +95,17 @@ class TestRoundTrip:
 
     @given(contents())
     def test_a_file_comes_back(self, content):
-        header, tokens, parts = content
-        data = build(header, tokens, parts)
+        header, _, parts, allocation = content
+        data = build(*content)
         file = parse(data)
-        assert file.header == replace(header, has_parts=bool(parts))
+        plain = allocation.is_plain(header.grid.count)
+        assert file.header == replace(header, has_parts=bool(parts), has_allocation=not plain)
         assert file.parts == tuple(parts)
-        np.testing.assert_array_equal(file.tokens, tokens)
+        assert file.allocation == allocation
+        everything = expected_tokens(content, allocation.total)
+        np.testing.assert_array_equal(file.tokens, everything[:, : file.tokens.shape[1]])
         assert not file.is_cut
-        assert file.complete_tokens == header.tokens_per_tile
+        assert file.arrived == file.counts.sum() == allocation.total
         assert sum(file.sizes().values()) == len(data)
 
     def test_sizes_tell_where_the_bytes_are(self):
@@ -85,25 +115,39 @@ class TestRoundTrip:
     def test_sizes_of_a_cut_file_count_the_bytes_that_are_there(self):
         assert parse(ONE_TILE[:9]).sizes() == {"header": 8, "parts": 0, "tokens": 1}
 
-    def test_tokens_must_fit_the_header(self):
+    @pytest.mark.parametrize(
+        "shape, allocation",
+        [
+            ((1, 3), None),
+            ((2, 4), None),
+            ((1, 256), Allocation(257)),
+            ((1, 256), Allocation(0)),
+            ((1, 256), Allocation(4, (3, 3))),
+        ],
+    )
+    def test_tokens_must_fit_the_header(self, shape, allocation):
         with pytest.raises(ValueError):
-            build(Header(256, 256, 4, MODEL), np.zeros((1, 5), np.uint16))
+            build(Header(256, 256, 4, MODEL), np.zeros(shape, np.uint16), (), allocation)
 
 
 class TestCuts:
     @settings(deadline=None)
     @given(contents())
     def test_every_cut_after_header_and_parts_can_be_read(self, content):
-        header, tokens, parts = content
-        data = build(header, tokens, parts)
+        data = build(*content)
         sizes = parse(data).sizes()
-        for length in range(sizes["header"] + sizes["parts"], len(data)):
+        front = sizes["header"] + sizes["parts"]
+        for length in {
+            front,
+            min(front + 1, len(data) - 1),
+            (front + len(data)) // 2,
+            len(data) - 1,
+        }:
             file = parse(data[:length])
             assert file.is_cut
-            positions = np.arange(file.tokens.shape[1])
-            arrived = positions < file.counts[:, None]
-            expected = tokens[:, : len(positions)]
-            np.testing.assert_array_equal(file.tokens, np.where(arrived, expected, 0))
+            assert file.arrived == 8 * (length - front) // 12
+            expected = expected_tokens(content, file.arrived)
+            np.testing.assert_array_equal(file.tokens, expected[:, : file.tokens.shape[1]])
 
     @pytest.mark.parametrize("length", range(29))
     def test_a_cut_in_header_or_parts_is_an_error(self, length):
@@ -119,20 +163,43 @@ class TestCuts:
 class TestTruncation:
     @given(contents(), st.data())
     def test_truncating_is_the_same_as_building_with_fewer_tokens(self, content, data):
-        header, tokens, parts = content
-        kept = data.draw(st.integers(1, header.tokens_per_tile))
-        shorter = build(replace(header, tokens_per_tile=kept), tokens[:, :kept], parts)
-        assert truncate(build(header, tokens, parts), kept) == shorter
+        header, tokens, parts, allocation = content
+        tiles = header.grid.count
+        kept = data.draw(st.integers(1, allocation.total // tiles))
+        shorter = build(header, tokens, parts, replace(allocation, total=kept * tiles))
+        assert truncate(build(*content), kept) == shorter
+
+    @settings(deadline=None)
+    @given(contents(), st.data())
+    def test_truncating_to_bytes_fills_them_as_far_as_tokens_go(self, content, data):
+        header, tokens, parts, allocation = content
+        whole, tiles = build(*content), header.grid.count
+        least = len(build(header, tokens, parts, replace(allocation, total=tiles)))
+        limit = data.draw(st.integers(least, len(whole) + 3))
+        shorter = truncate(whole, max_bytes=limit)
+        total = parse(shorter).allocation.total
+        assert len(shorter) <= limit
+        assert shorter == build(header, tokens, parts, replace(allocation, total=total))
+        for more in range(total + 1, min(total + 5, allocation.total) + 1):
+            assert len(build(header, tokens, parts, replace(allocation, total=more))) > limit
+
+    def test_too_few_bytes_say_how_many_it_takes(self):
+        with pytest.raises(OdpError, match="the least for this picture is 11"):
+            truncate(ONE_TILE, max_bytes=10)
+        assert len(truncate(ONE_TILE, max_bytes=11)) == 11
+
+    @pytest.mark.parametrize("both", [{}, {"tokens": 2, "max_bytes": 50}])
+    def test_tokens_or_bytes(self, both):
+        with pytest.raises(ValueError):
+            truncate(ONE_TILE, **both)
 
     @settings(deadline=None)
     @given(contents(), st.data())
     def test_it_makes_no_difference_that_the_file_was_cut_before(self, content, data):
-        header, tokens, parts = content
-        whole = build(header, tokens, parts)
+        whole = build(*content)
         sizes = parse(whole).sizes()
         cut = whole[: data.draw(st.integers(sizes["header"] + sizes["parts"], len(whole)))]
-        complete = parse(cut).complete_tokens
-        for kept in range(1, complete + 1):
+        for kept in range(1, parse(cut).arrived // content[0].grid.count + 1):
             assert truncate(cut, kept) == truncate(whole, kept)
 
     @pytest.mark.parametrize("tokens", [-1, 0, 5])
@@ -151,9 +218,30 @@ class TestParts:
         assert parse(truncate(TWO_TILES, 1)).parts == parse(TWO_TILES).parts
 
     def test_unknown_critical_parts_are_refused(self):
-        data = build(Header(256, 256, 1, MODEL), np.array([[7]]), [Part(0x81, b"alpha")])
-        with pytest.raises(UnsupportedFile, match="0x81"):
+        data = build(Header(256, 256, 1, MODEL), np.array([[7]]), [Part(0x82, b"more")])
+        with pytest.raises(UnsupportedFile, match="0x82"):
             parse(data)
+
+    def test_alpha_is_a_critical_part_that_is_known(self):
+        part = Part(ALPHA, b"alpha")
+        assert part.is_critical
+        file = parse(build(Header(256, 256, 1, MODEL), np.array([[7]]), [part]))
+        assert file.part(ALPHA) == b"alpha" and file.part(1) is None
+
+    @given(st.binary(max_size=5000))
+    def test_squeezed_data_comes_back(self, data):
+        assert expand(squeeze(data)) == data
+
+    def test_a_small_frame_cannot_ask_for_much_memory(self):
+        bomb = squeeze(bytes(10_000_000))
+        assert len(bomb) < 1000
+        with pytest.raises(LimitExceeded):
+            expand(bomb, 1_000_000)
+
+    @given(st.binary(min_size=1, max_size=50))
+    def test_other_frames_raise_our_own_errors(self, data):
+        with suppress(OdpError):
+            expand(data)
 
     @pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384, 2**21])
     def test_parts_of_any_length_come_back(self, length):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onedpiece.bitstream import MAGIC, MAX_SIDE, Header
 from onedpiece.bitstream.bits import BitWriter
-from onedpiece.bitstream.header import crc8
+from onedpiece.bitstream.checksum import crc8
 from onedpiece.errors import (
     DamagedFile,
     LimitExceeded,
@@ -32,6 +32,7 @@ headers = st.builds(
     grey=st.booleans(),
     entropy_coded=st.booleans(),
     has_parts=st.booleans(),
+    has_allocation=st.booleans(),
 )
 
 
@@ -192,7 +193,6 @@ class TestUnknown:
             ("00010000", "1 100000000 100000000 01 0000 0", "0 101"),  # layouts
             ("00010000", "1 100000000 100000000 10 0000 0", "0 101"),
             ("00010000", "1 100000000 100000000 11 0000 0", "0 101"),
-            ("00010000", "1 100000000 100000000 00 0000 1", "0 101"),  # counts per tile
         ],
     )
     def test_reserved_values_are_refused(self, fields):

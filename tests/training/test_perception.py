@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
 from onedpiece.tokenizer.onedpiece import build  # noqa: E402
 from onedpiece.training.adversary import Adversary  # noqa: E402
-from onedpiece.training.features import Features, Lpips, Squeeze, Vgg, view  # noqa: E402
+from onedpiece.training.features import Lpips, Squeeze, Vgg, view  # noqa: E402
 from onedpiece.training.feed import Batch  # noqa: E402
 from onedpiece.training.loop import Trainer  # noqa: E402
 from onedpiece.training.recipe import Recipe  # noqa: E402
@@ -46,8 +46,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def features(weights):
-    squeeze, heads, vgg = weights
-    return Features(Lpips(squeeze, heads), Vgg(vgg))
+    return Vgg(weights[2])
 
 
 @pytest.fixture
@@ -57,9 +56,11 @@ def two():
 
 
 class TestFeatures:
-    def test_equal_pictures_have_no_distance_and_worse_ones_more(self, features, two):
+    @pytest.mark.parametrize("kind", [Lpips, Vgg])
+    def test_equal_pictures_have_no_distance_and_worse_ones_more(self, weights, kind, two):
+        network = Lpips(*weights[:2]) if kind is Lpips else Vgg(weights[2])
         distances = [
-            features(two + spread * torch.randn(two.shape), two) for spread in (0, 0.02, 0.2)
+            network(two + spread * torch.randn(two.shape), two) for spread in (0, 0.02, 0.2)
         ]
         assert torch.allclose(distances[0], torch.zeros(2), atol=1e-5)
         assert (distances[1] > 1e-4).all() and (distances[2] > distances[1]).all()
@@ -74,15 +75,16 @@ class TestFeatures:
         names = ("squeezenet1_1_torchvision.pt", "lpips_squeeze_v0.1.pt", "vgg19_conv1_1_to_3_4.pt")
         for name, state in zip(names, weights, strict=True):
             torch.save(state, tmp_path / name)
-        loaded = Features.load(tmp_path)
-        assert torch.equal(loaded(two * 0.9, two), features(two * 0.9, two))
-        (tmp_path / names[1]).unlink()
-        with pytest.raises(FileNotFoundError):
-            Features.load(tmp_path)
+        assert torch.equal(Vgg.load(tmp_path)(two * 0.9, two), features(two * 0.9, two))
+        assert Lpips.load(tmp_path)(two * 0.9, two).shape == (2,)
+        for kind, missing in ((Lpips, names[1]), (Vgg, names[2])):
+            (tmp_path / missing).unlink()
+            with pytest.raises(FileNotFoundError):
+                kind.load(tmp_path)
 
     def test_the_published_lpips_is_reproduced(self, shared, two):
         """Number computed with the reference implementation that lies beside the weights."""
-        ours = Features.load(shared / "perceptual").lpips
+        ours = Lpips.load(shared / "perceptual")
         ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
         assert float(ours(ramp.flip(3), ramp)) == pytest.approx(0.30053, abs=1e-4)
 
@@ -154,7 +156,7 @@ class TestStep:
         assert again.train_step(batch) == trainer.train_step(batch)
 
     def test_without_the_networks_weights_it_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="feature networks"):
+        with pytest.raises(ValueError, match="feature network"):
             Trainer(tmp_path, build(CONFIGS["tiny"]), RECIPE)
 
 

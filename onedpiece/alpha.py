@@ -1,0 +1,37 @@
+"""Transparency as a small optional part of a file: a coarse plane, compressed without further loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from onedpiece.bitstream import expand, squeeze
+from onedpiece.errors import DamagedFile
+
+CELL = 4  # pixels to a side that share a value
+STEPS = 7  # from transparent to opaque
+MAX_CELL = 64
+
+
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """uint8 (H, W), 0 transparent to 255 opaque -> data of a part."""
+    height, width = alpha.shape
+    rows, columns = -(-height // CELL), -(-width // CELL)
+    padded = np.pad(alpha, ((0, rows * CELL - height), (0, columns * CELL - width)), "edge")
+    means = padded.reshape(rows, CELL, columns, CELL).mean((1, 3))
+    plane = (means * STEPS / 255).round().astype(np.uint8)
+    return bytes([CELL, STEPS]) + squeeze(plane.tobytes())
+
+
+def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
+    """Data of a part -> uint8 (H, W), bilinear between the centres of the cells. Raises DamagedFile."""
+    if len(data) < 2 or not 1 <= data[0] <= MAX_CELL or not data[1]:
+        raise DamagedFile("the transparency of the picture is damaged")
+    cell, steps = data[0], data[1]
+    rows, columns = -(-height // cell), -(-width // cell)
+    plane = np.frombuffer(expand(data[2:], rows * columns), np.uint8)
+    if len(plane) != rows * columns or plane.max() > steps:
+        raise DamagedFile("the transparency of the picture is damaged")
+    values = (plane.reshape(rows, columns) * (255 / steps)).round().astype(np.uint8)
+    fine = Image.fromarray(values).resize((columns * cell, rows * cell), Image.Resampling.BILINEAR)
+    return np.asarray(fine.crop((0, 0, width, height)))
