@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 
@@ -21,11 +22,21 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
-    from onedpiece.cli import bench, decode, encode, info, models, train, truncate  # noqa: F401  (they register themselves)
+    from onedpiece.cli import (  # noqa: F401  (they register themselves)
+        bench,
+        decode,
+        encode,
+        info,
+        models,
+        train,
+        truncate,
+        verify,
+    )
 
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not text must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that partial files are removed
     try:
         app()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -11,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,9 @@ Made = TypeVar("Made")
 
 AHEAD = 8  # inputs read before they are needed, outputs not yet written
 GROUP = 8  # files whose tiles share batches
+PIXELS = 64 << 20  # of all pictures that are in memory, unless a single one has more
+TILES_WITH_BAR = 50  # a picture of so many tiles has a progress bar of its own
+PIXELS_PER_TILE = 1 << 16
 FAILURES = (OdpError, OSError, MemoryError)  # of one file; the others go on
 
 
@@ -34,6 +37,24 @@ class Job:
 
     source: Path
     target: Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the command line says about inputs and outputs.
+
+    paths:      files, folders and patterns; IN OUT without out_dir and files_from.
+    out_dir:    folder for the outputs.
+    files_from: file with more inputs, one on each line; "-" is standard input.
+    recursive:  take folders with everything below them.
+    skip:       leave out inputs whose outputs exist.
+    """
+
+    paths: list[Path]
+    out_dir: Path | None
+    files_from: Path | None = None
+    recursive: bool = False
+    skip: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,15 @@ class Report:
         if done.warning:
             print(f"odp: {job.source}: {done.warning}", file=sys.stderr)
 
+    def summary(self, done: int, skipped: int, failed: int) -> None:
+        """The end of a batch."""
+        counts = {"done": done, "skipped": skipped, "failed": failed}
+        if self.json:
+            print(json.dumps({"summary": counts}), flush=True)
+        elif not self.quiet or failed:
+            told = ", ".join(f"{count} {name}" for name, count in counts.items())
+            print(f"odp: {told}", file=sys.stderr)
+
     def failed(self, source: Path, error: Exception) -> None:
         if self.json:
             print(json.dumps({"input": str(source), "error": str(error)}), flush=True)
@@ -75,58 +105,99 @@ class Report:
 
 @dataclass(frozen=True)
 class Work(Generic[Loaded, Made]):
-    """The three steps of a verb. `read` and `write` run in threads, `process` in the main one.
+    """The steps of a verb. `read` and `write` run in threads, the others in the main one.
 
+    weigh:   job -> pixels of its picture, from the beginning of the file; raises OdpError.
     read:    job -> what the network needs; raises OdpError.
     process: several of them at once -> results in the same order; raises OdpError.
     write:   job, what `read` gave, result -> what to report; raises OdpError.
     """
 
+    weigh: Callable[[Job], int]
     read: Callable[[Job], Loaded]
     process: Callable[[list[Loaded]], list[Made]]
     write: Callable[[Job, Loaded, Made], Done]
 
 
-def plan(paths: list[Path], out_dir: Path | None, suffix: str, suffixes: set[str]) -> list[Job]:
-    """IN OUT without --out-dir, else every input (files, folders, patterns) into that folder.
+def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
+    """IN OUT without --out-dir, else every input into that folder.
 
+    Below a folder that is named as input, and for relative names in a list, the tree is kept.
     suffix: of outputs in a folder; suffixes: what counts as an input inside a folder that is named as input.
-    Raises typer.BadParameter for wrong usage and OutputError if the folder cannot be made.
+    Raises typer.BadParameter for wrong usage and OdpError if the list cannot be read.
     """
-    if out_dir is None:
-        if len(paths) != 2:
+    if inputs.out_dir is None:
+        if len(inputs.paths) != 2 or inputs.files_from or inputs.recursive or inputs.skip:
             raise typer.BadParameter("give IN and OUT, or --out-dir for several inputs")
-        return [Job(paths[0], paths[1])]
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out_dir} cannot be made: {error.strerror}") from error
-    return [Job(source, out_dir / (source.stem + suffix)) for source in expand(paths, suffixes)]
+        return [Job(inputs.paths[0], inputs.paths[1])]
+    found = list(expand(inputs.paths, suffixes, inputs.recursive))
+    if inputs.files_from:
+        found += [(path, _below(path)) for path in _listed(inputs.files_from)]
+    if not found:
+        raise typer.BadParameter("there are no inputs")
+    return [
+        Job(source, inputs.out_dir / name.with_name(name.stem + suffix)) for source, name in found
+    ]
 
 
-def expand(paths: Iterable[Path], suffixes: set[str]) -> Iterator[Path]:
-    """Files as they are, folders as the files in them, patterns as what they match."""
+def expand(
+    paths: Iterable[Path], suffixes: set[str], recursive: bool
+) -> Iterator[tuple[Path, Path]]:
+    """Files as they are, folders as the files in them, patterns as what they match; and names for their outputs."""
     for path in paths:
         if path.is_dir():
-            yield from (
-                sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
-                or [path]  # nothing in it: fails as a file
-            )
+            inside = path.rglob("*") if recursive else path.iterdir()
+            files_here = sorted(p for p in inside if p.suffix.lower() in suffixes and p.is_file())
+            yield from ((file, file.relative_to(path)) for file in files_here)
+            if not files_here:
+                yield path, Path(path.name or "folder")  # fails as a file
         elif not path.exists() and glob.has_magic(str(path)):
-            yield from map(Path, sorted(glob.glob(str(path))) or [str(path)])
+            for match in sorted(glob.glob(str(path), recursive=True)) or [str(path)]:
+                yield Path(match), Path(Path(match).name)
         else:
-            yield path
+            yield path, Path(path.name)
 
 
-def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) -> None:
+def _listed(list_file: Path) -> Iterator[Path]:
+    lines = files.read(list_file).split(b"\n")
+    yield from (Path(os.fsdecode(line)) for line in (line.rstrip(b"\r") for line in lines) if line)
+
+
+def _below(path: Path) -> Path:
+    """A relative path as it is, the name alone of any other, so that outputs stay in their folder."""
+    return Path(path.name) if path.is_absolute() or ".." in path.parts else path
+
+
+@contextlib.contextmanager
+def tile_bar(
+    jobs: list[Job], weigh: Callable[[Job], int], silent: bool
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar for the tiles of a single large picture, where there is a terminal to show it on."""
+    tiles = 0
+    if len(jobs) == 1 and not silent and sys.stderr.isatty():
+        with contextlib.suppress(*FAILURES):  # will be reported when the picture is read
+            tiles = weigh(jobs[0]) // PIXELS_PER_TILE
+    with progress(tiles if tiles >= TILES_WITH_BAR else 0) as advance:
+        yield advance
+
+
+def run(
+    inputs: Inputs, jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool
+) -> None:
     """Do all jobs; a failed one does not stop the others. Raises typer.Exit(1) if any failed."""
     failures = 0
     claimed: set[Path] = set()
-    with_bar = report.wants_bar(len(jobs))
+    todo = [job for job in jobs if not (inputs.skip and job.target.exists())]
+    with_bar = report.wants_bar(len(todo))
 
     def load(job: Job) -> Loaded:
         files.check_free(job.target, force)
         return work.read(job)
+
+    def write(job: Job, loaded: Loaded, made: Made) -> Done:
+        if inputs.out_dir is not None:
+            files.make_folder(job.target.parent)
+        return work.write(job, loaded, made)
 
     def finish(oldest: tuple[Job, Future[Done]]) -> None:
         nonlocal failures
@@ -138,9 +209,9 @@ def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) 
             failures += 1
             report.failed(oldest[0].source, error)
 
-    with ThreadPoolExecutor(4) as pool, _Progress(len(jobs) if with_bar else 0) as advance:
+    with ThreadPoolExecutor(4) as pool, progress(len(todo) if with_bar else 0) as advance:
         writing: deque[tuple[Job, Future[Done]]] = deque()
-        for group in _groups(_ahead(pool, load, jobs)):
+        for group in _groups(pool, load, _weighed(work, todo)):
             ready = []
             for job, future in group:
                 try:
@@ -156,15 +227,15 @@ def run(jobs: list[Job], work: Work[Loaded, Made], report: Report, force: bool) 
                     failures += 1
                     report.failed(job.source, made)
                 else:
-                    writing.append((job, pool.submit(work.write, job, loaded, made)))
-            while len(writing) > AHEAD:
+                    writing.append((job, pool.submit(write, job, loaded, made)))
+            while len(writing) > len(group):  # outputs of groups before this one
                 finish(writing.popleft())
             advance(len(group))
         while writing:
             finish(writing.popleft())
+    if inputs.out_dir is not None:
+        report.summary(len(todo) - failures, len(jobs) - len(todo), failures)
     if failures:
-        if len(jobs) > 1:
-            print(f"odp: {failures} of {len(jobs)} files failed", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -189,40 +260,39 @@ def _process(
         yield job, loaded, result
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, load: Callable[[Job], Loaded], jobs: Iterable[Job]
-) -> Iterator[tuple[Job, Future[Loaded]]]:
-    """Jobs with their inputs being read, at most AHEAD of them at a time."""
-    coming = iter(jobs)
-    waiting = deque((job, pool.submit(load, job)) for job in islice(coming, AHEAD))
-    while waiting:
-        yield waiting.popleft()
-        waiting.extend((job, pool.submit(load, job)) for job in islice(coming, 1))
+def _weighed(work: Work[Any, Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, int]]:
+    for job in jobs:
+        try:
+            yield job, work.weigh(job)
+        except FAILURES:
+            yield job, 0  # fails again, and is reported, when it is read
 
 
-def _groups(items: Iterator[Any]) -> Iterator[list[Any]]:
-    while group := list(islice(items, GROUP)):
-        yield group
+def _groups(
+    pool: ThreadPoolExecutor, load: Callable[[Job], Loaded], jobs: Iterator[tuple[Job, int]]
+) -> Iterator[list[tuple[Job, Future[Loaded]]]]:
+    """Jobs to be done together, while the inputs of more are being read: at most PIXELS or one picture in all."""
+    waiting: deque[tuple[Job, int, Future[Loaded]]] = deque()
+    pixels, held = 0, next(jobs, None)
+    while held or waiting:
+        while held and len(waiting) < AHEAD + GROUP and (not waiting or pixels + held[1] <= PIXELS):
+            job, weight = held
+            waiting.append((job, weight, pool.submit(load, job)))
+            pixels, held = pixels + weight, next(jobs, None)
+        group = [waiting.popleft() for _ in range(min(GROUP, len(waiting)))]
+        yield [(job, future) for job, _, future in group]
+        pixels -= sum(weight for _, weight, _ in group)
 
 
-class _Progress:
-    """A progress bar on stderr, or nothing for a total of 0. Enters as a function to advance it."""
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, as a function to advance it; nothing for a total of 0."""
+    if not total:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int], None]:
-        if not self._total:
-            return lambda count: None
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._bar = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False)
-        self._bar.start()
-        task = self._bar.add_task("", total=self._total)
-        return lambda count: self._bar.advance(task, count)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar:
-            self._bar.stop()
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -9,28 +9,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onedpiece.cli import app, files, options
-from onedpiece.errors import OutputError
+from onedpiece.errors import DamagedFile, OutputError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from onedpiece.bitstream import OdpFile
     from onedpiece.image import Picture
 
 # A lossy output should not add losses of its own that anybody sees.
+WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "GIF", "SGI", "DDS", "ICO", "ICNS"}
 SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 
 
 @app.command()
 def decode(
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout."),
-    ],
+    ] = None,
     tokens: Annotated[
         int,
         typer.Option(
             "--tokens", "-n", min=1, max=256, help="Use at most so many tokens of each tile."
         ),
     ] = 256,
+    allow_truncated: Annotated[
+        bool, typer.Option(help="Decode files that were cut off, with a warning, or refuse them.")
+    ] = True,
     out_dir: options.OutDir = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
+    skip_existing: options.SkipExisting = False,
     model: Annotated[
         str, typer.Option(help="Consider this model (a directory) beside the installed ones.")
     ] = "default",
@@ -42,37 +52,52 @@ def decode(
     json: options.Json = False,
 ) -> None:
     """Decode .odp files, complete or cut, to pictures (PNG, or what OUT's extension says)."""
+    paths = paths or []
     options.check_streams(paths, out_dir, json)
 
-    from onedpiece.bitstream import OdpFile, parse
+    from onedpiece.bitstream import Header, parse
     from onedpiece.cli import batch
     from onedpiece.codec import Codec
 
-    codec = Codec(model, device, threads)
-
-    def read(job: batch.Job) -> OdpFile:
-        _format_of(job.target)
-        file = parse(files.read(job.source), max_pixels)
-        codec.model_of(file)
-        return file
+    def weigh(job: batch.Job) -> int:
+        return (
+            0
+            if job.source == files.STREAM
+            else Header.unpack(files.beginning(job.source))[0].pixels
+        )
 
     def write(job: batch.Job, file: OdpFile, picture: Picture) -> batch.Done:
         files.write(job.target, _picture_bytes(picture, job.target), force)
-        used = min(tokens, file.complete_tokens)
+        header = file.header
+        used = min(tokens, file.tokens.shape[1])
         facts = {
-            "width": file.header.width,
-            "height": file.header.height,
+            "width": header.width,
+            "height": header.height,
             "tokens": used,
-            "tokens_in_complete_file": file.header.tokens_per_tile,
+            "tokens_in_complete_file": header.tokens_per_tile,
         }
-        line = f"{file.header.width}x{file.header.height}, {used} tokens used"
-        promised = file.header.tokens_per_tile
-        cut = f"the file is cut: {file.complete_tokens} of {promised} tokens are here, {used} used"
-        return batch.Done(facts, line, cut if file.is_cut else None)
+        line = f"{header.width}x{header.height}, up to {used} tokens a tile"
+        return batch.Done(facts, line, _cut(file) if file.is_cut else None)
 
-    jobs = batch.plan(paths, out_dir, ".png", {".odp"})
-    work = batch.Work(read, lambda parsed: codec.decode_files(parsed, tokens), write)
-    batch.run(jobs, work, batch.Report(quiet, json), force)
+    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
+    jobs = batch.plan(inputs, ".png", {".odp"})
+    with batch.tile_bar(jobs, weigh, quiet or json) as advance:
+        codec = Codec(model, device, threads, progress=advance)
+
+        def read(job: batch.Job) -> OdpFile:
+            _format_of(job.target)
+            file = parse(files.read(job.source), max_pixels)
+            if file.is_cut and not allow_truncated:
+                raise DamagedFile(_cut(file))
+            codec.model_of(file)
+            return file
+
+        work = batch.Work(weigh, read, lambda parsed: codec.decode_files(parsed, tokens), write)
+        batch.run(inputs, jobs, work, batch.Report(quiet, json), force)
+
+
+def _cut(file: OdpFile) -> str:
+    return f"the file is cut: {file.arrived} of {file.allocation.total} tokens are here"
 
 
 def _format_of(target: Path) -> str:
@@ -88,13 +113,33 @@ def _format_of(target: Path) -> str:
     return name
 
 
+def _metadata_options(image: Image.Image, name: str) -> dict[str, object]:
+    """What Pillow has to be told so that it writes the metadata too, as far as the format can hold it."""
+    from PIL import PngImagePlugin
+
+    options: dict[str, object] = {}
+    if name in {"PNG", "JPEG", "WEBP", "TIFF", "AVIF"}:
+        kinds = ("exif", "icc_profile", "xmp")
+        options = {kind: image.info[kind] for kind in kinds if kind in image.info}
+    if name == "PNG" and "xmp" in options:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))  # type: ignore[attr-defined]
+        options["pnginfo"] = text
+    return options
+
+
 def _picture_bytes(picture: Picture, target: Path) -> bytes:
     from onedpiece.image import to_pillow
 
     out = io.BytesIO()
     try:
         name = _format_of(target)
-        to_pillow(picture).save(out, name, **SAVE_OPTIONS.get(name, {}))
+        image = to_pillow(picture)
+        if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
+            raise OutputError(
+                f"{target}: {name} has no transparency: write a PNG, or encode with --background"
+            )
+        image.save(out, name, **SAVE_OPTIONS.get(name, {}), **_metadata_options(image, name))
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{target} cannot be written: {error}") from error
     return out.getvalue()

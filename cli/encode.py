@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onedpiece.cli import app, options
 
+if TYPE_CHECKING:
+    from onedpiece.budget import Target
+    from onedpiece.image import Colour
+
+
+class Metadata(StrEnum):
+    """What to keep of a picture's metadata."""
+
+    none = "none"
+    exif = "exif"
+    icc = "icc"
+    xmp = "xmp"
+    all = "all"
+
 
 @app.command()
 def encode(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout."),
+    ] = None,
     tokens: Annotated[
-        int, typer.Option("--tokens", "-n", min=1, max=256, help="Tokens for each 256x256 tile.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            "--tokens", "-n", min=1, max=256, help="Tokens for each 256x256 tile. [default: 256]"
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option("--bytes", min=1, help="Whole file at most so many bytes.")
+    ] = None,
+    bpp: Annotated[
+        float | None, typer.Option(help="Whole file at most so many bits a pixel.")
+    ] = None,
+    psnr: Annotated[
+        float | None,
+        typer.Option(help="As few tokens as give so many decibels (slow: it decodes)."),
+    ] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive",
+            help="More of the tokens where there is detail (always so without --tokens).",
+        ),
+    ] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOR", help="Put a colour behind transparent pixels: white, #20a0ff."
+        ),
+    ] = None,
+    metadata: Annotated[
+        list[Metadata] | None,
+        typer.Option(help="Metadata to keep; may be repeated. [default: none]"),
+    ] = None,
     out_dir: options.OutDir = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
+    skip_existing: options.SkipExisting = False,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
@@ -28,43 +77,95 @@ def encode(
     json: options.Json = False,
 ) -> None:
     """Encode pictures as .odp files."""
+    paths = paths or []
     options.check_streams(paths, out_dir, json)
+    target = _target(tokens, max_bytes, bpp, psnr, adaptive)
 
     import warnings
 
     from PIL import Image
 
+    from onedpiece.bitstream import parse
     from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
-    from onedpiece.image import Picture, open_picture, suffixes
+    from onedpiece.image import Picture, Reading, open_lazily, open_picture, suffixes
 
     # A picture either can be read, or is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
     Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow fails at twice this number
-    codec = Codec(model, device, threads, max_pixels=max_pixels)
     if out_dir is None and len(paths) == 2 and paths[1].suffix.lower() in suffixes():
         raise typer.BadParameter(
             f"{paths[1]} is named like a picture: for several inputs use --out-dir"
         )
+    reading = Reading(max_pixels, _colour(background), _kinds(metadata or []))
+
+    def weigh(job: batch.Job) -> int:
+        if job.source == files.STREAM:
+            return 0
+        with open_lazily(job.source) as image:
+            return image.width * image.height
 
     def read(job: batch.Job) -> Picture:
         source = files.read(job.source) if job.source == files.STREAM else job.source
-        return open_picture(source, max_pixels)
+        return open_picture(source, reading)
 
     def write(job: batch.Job, picture: Picture, data: bytes) -> batch.Done:
         files.write(job.target, data, force)
-        height, width = picture.pixels.shape[:2]
-        bpp = 8 * len(data) / (width * height)
+        file = parse(data, max_pixels)
+        used = file.header.tokens_per_tile
+        bpp = 8 * len(data) / file.header.pixels
         facts = {
-            "width": width,
-            "height": height,
-            "tokens": tokens,
+            "width": file.header.width,
+            "height": file.header.height,
+            "tokens": used,
             "bytes": len(data),
             "bpp": round(bpp, 5),
         }
-        line = f"{width}x{height}, {tokens} tokens, {len(data)} bytes, {bpp:.4f} bpp"
-        return batch.Done(facts, line)
+        size = f"{file.header.width}x{file.header.height}"
+        return batch.Done(facts, f"{size}, {used} tokens, {len(data)} bytes, {bpp:.4f} bpp")
 
-    jobs = batch.plan(paths, out_dir, ".odp", suffixes())
-    work = batch.Work(read, lambda pictures: codec.encode_pictures(pictures, tokens), write)
-    batch.run(jobs, work, batch.Report(quiet, json), force)
+    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
+    jobs = batch.plan(inputs, ".odp", suffixes())
+    with batch.tile_bar(jobs, weigh, quiet or json) as advance:
+        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
+        work = batch.Work(
+            weigh, read, lambda pictures: codec.encode_pictures(pictures, target), write
+        )
+        batch.run(inputs, jobs, work, batch.Report(quiet, json), force)
+
+
+def _target(
+    tokens: int | None,
+    max_bytes: int | None,
+    bpp: float | None,
+    psnr: float | None,
+    adaptive: bool,
+) -> Target:
+    from onedpiece.budget import Target
+
+    if (max_bytes, bpp, psnr) == (None, None, None):
+        tokens = tokens or 256
+    try:
+        return Target(tokens, max_bytes, bpp, psnr, adaptive)
+    except ValueError:
+        raise typer.BadParameter(
+            "give one of --tokens, --bytes, --bpp and --psnr, a number above 0"
+        ) from None
+
+
+def _colour(name: str | None) -> Colour | None:
+    from PIL import ImageColor
+
+    if name is None:
+        return None
+    try:
+        red, green, blue = ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise typer.BadParameter(f"'{name}' is no colour: try white or #20a0ff") from None
+    return red, green, blue
+
+
+def _kinds(asked: list[Metadata]) -> frozenset[str]:
+    if Metadata.all in asked:
+        return frozenset({"exif", "icc", "xmp"})
+    return frozenset(kind.value for kind in asked) - {"none"}

@@ -28,6 +28,23 @@ def read(path: Path) -> bytes:
     return data
 
 
+def beginning(path: Path) -> bytes:
+    """Enough of a file for its header. Raises OdpError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise OdpError(f"cannot be opened: {error.strerror}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and what is above it. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made: {error.strerror}") from error
+
+
 def check_free(path: Path, force: bool) -> None:
     """Raise OutputError if writing to `path` would overwrite something unasked."""
     if path.is_dir():

@@ -35,33 +35,44 @@ def info(
 
 def describe(data: bytes) -> dict[str, Any]:
     """Everything the bytes of a file say. Raises OdpError."""
-    from onedpiece.bitstream import MAX_SIDE, parse
+    from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, parse
     from onedpiece.models.registry import installed
 
     file = parse(data, max_pixels=MAX_SIDE**2)  # nothing is painted, so nothing is too large
     header = file.header
+    alpha = file.part(ALPHA)
     names = [model.name for model in installed() if model.key == header.model]
     return {
         "width": header.width,
         "height": header.height,
-        "mode": "grey" if header.grey else "RGB",
+        "mode": ("grey" if header.grey else "RGB") + ("" if alpha is None else " with alpha"),
         "tiles": header.grid.count,
         "overlap": header.overlap,
         "tokens": header.tokens_per_tile,
-        "tokens_here": file.complete_tokens,
+        "adaptive": file.allocation.levels is not None,
+        "tokens_in_all": file.allocation.total,
+        "tokens_here": file.arrived,
         "model": header.model.hex(),
         "model_name": names[0] if names else None,
         "bytes": file.size,
         "bytes_by_part": file.sizes(),
+        "alpha_bytes": 0 if alpha is None else len(alpha),
+        "metadata": [
+            name for name, kind in (("exif", EXIF), ("icc", ICC), ("xmp", XMP)) if file.part(kind)
+        ],
         "bpp": round(8 * file.size / header.pixels, 5),
     }
 
 
 def _lines(facts: dict[str, Any]) -> str:
-    tokens = f"{facts['tokens']} tokens"
-    if facts["tokens_here"] != facts["tokens"]:
-        tokens += f" (cut: {facts['tokens_here']} are here)"
+    tokens = f"{'about ' if facts['adaptive'] else ''}{facts['tokens']} tokens"
+    if facts["tokens_here"] != facts["tokens_in_all"]:
+        tokens += f" (cut: {facts['tokens_here']} of {facts['tokens_in_all']} in all are here)"
     parts = " + ".join(f"{size} {part}" for part, size in facts["bytes_by_part"].items() if size)
+    if facts["alpha_bytes"]:
+        parts += f"; alpha {facts['alpha_bytes']}"
+    if facts["metadata"]:
+        parts += f"; with {', '.join(facts['metadata'])}"
     name = facts["model_name"] or "not installed"
     return (
         f"{facts['input']}: {facts['width']}x{facts['height']} {facts['mode']}, "

@@ -36,9 +36,22 @@ Threads = Annotated[
 MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pixels.")]
 
 
+FilesFrom = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Take inputs from a list, one a line; - is stdin."),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option("--recursive", "-r", help="Take folders with everything below; keep the tree."),
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave out inputs whose outputs exist.")
+]
+
+
 def check_streams(paths: list[Path], out_dir: Path | None, json: bool) -> None:
     """Refuse combinations in which two things would share standard output, or that make no file name."""
     if out_dir is not None and STREAM in paths:
         raise typer.BadParameter("standard input has no name to use in --out-dir")
-    if out_dir is None and json and paths[-1] == STREAM:
+    if out_dir is None and json and paths and paths[-1] == STREAM:
         raise typer.BadParameter("--json and the output cannot both go to standard output")

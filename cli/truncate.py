@@ -15,8 +15,12 @@ def truncate(
     source: Annotated[Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.")],
     tokens: Annotated[
-        int, typer.Option("--tokens", "-n", min=1, max=256, help="Tokens to keep of each tile.")
-    ],
+        int | None,
+        typer.Option("--tokens", "-n", min=1, max=256, help="Tokens to keep of each tile."),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option("--bytes", min=1, help="Whole file at most so many bytes.")
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Keep only the first tokens: the bytes that encoding with so few would give."""
@@ -24,9 +28,11 @@ def truncate(
     from onedpiece.cli import files
     from onedpiece.errors import OdpError
 
+    if (tokens is None) == (max_bytes is None):
+        raise typer.BadParameter("give --tokens or --bytes")
     files.check_free(target, force)
     try:
-        data = bitstream.truncate(files.read(source), tokens)
+        data = bitstream.truncate(files.read(source), tokens, max_bytes)
     except OdpError as error:
         raise type(error)(f"{source}: {error}") from error
     files.write(target, data, force)

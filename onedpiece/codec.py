@@ -32,7 +32,6 @@ from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
 
 METADATA_KINDS = {"exif": bitstream.EXIF, "icc": bitstream.ICC, "xmp": bitstream.XMP}
 WINDOW = 4  # batches of tiles among which those with equally many tokens are decoded together
-ALL = Target(tokens=MAX_TOKENS)
 
 Item = TypeVar("Item")
 
@@ -67,8 +66,8 @@ class Codec:
         self._device, self._threads, self._progress = device, threads, progress
         self._runtimes: dict[str, Runtime] = {}
 
-    def encode(self, image: Image.Image, target: Target = ALL) -> bytes:
-        """One picture to .odp bytes.
+    def encode(self, image: Image.Image, target: Target | int = MAX_TOKENS) -> bytes:
+        """One picture to .odp bytes. A number as target means so many tokens for each tile.
 
         Transparency is kept. Raises PictureError or LimitExceeded for a picture that cannot be encoded, OdpError for
         a target that cannot be reached.
@@ -84,7 +83,9 @@ class Codec:
         """
         return self.decode_many([data], tokens)[0]
 
-    def encode_many(self, images: Sequence[Image.Image], target: Target = ALL) -> list[bytes]:
+    def encode_many(
+        self, images: Sequence[Image.Image], target: Target | int = MAX_TOKENS
+    ) -> list[bytes]:
         """Like `encode` for several pictures, whose tiles go through the network together."""
         reading = Reading(self.max_pixels)
         return self.encode_pictures([from_pillow(image, reading) for image in images], target)
@@ -94,8 +95,12 @@ class Codec:
         files = [parse(one, self.max_pixels) for one in data]
         return [to_pillow(picture) for picture in self.decode_files(files, tokens)]
 
-    def encode_pictures(self, pictures: Sequence[Picture], target: Target = ALL) -> list[bytes]:
+    def encode_pictures(
+        self, pictures: Sequence[Picture], target: Target | int = MAX_TOKENS
+    ) -> list[bytes]:
         """`encode_many` from pixels."""
+        if isinstance(target, int):
+            target = Target(tokens=target)
         headers = [self._header(picture) for picture in pictures]
         details: list[float] = []
         coded = self._analyse(self._cut(pictures, headers, details))
@@ -119,8 +124,9 @@ class Codec:
     def _analyse(self, cut: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """All 256 tokens of each tile."""
         for batch in self._batches(cut):
-            yield from self._runtime(self.model).encode(np.stack(batch))
+            tokens = self._runtime(self.model).encode(np.stack(batch))
             self._advance(len(batch))
+            yield from tokens
 
     def _fit(
         self,

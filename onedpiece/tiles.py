@@ -11,7 +11,7 @@ from onedpiece.grid import TILE, Grid
 OVERLAPS = (32, 24, 0)
 """Overlaps that are worth having, in pixels: fewer than 24 show a seam at low rates, where mending does better."""
 
-REACH = 14  # pixels on either side of a seam that mending changes
+REACH = 12  # pixels on either side of a seam that mending changes
 SMOOTH = 7  # pixels along the seam that are mended alike
 
 

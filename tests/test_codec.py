@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import onedpiece
 from onedpiece.bitstream import Header, parse, truncate
+from onedpiece.budget import Target
 from onedpiece.codec import Codec
-from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, PictureError, UnknownModel
+from onedpiece.errors import (
+    DamagedFile,
+    LimitExceeded,
+    NotAnOdpFile,
+    OdpError,
+    PictureError,
+    UnknownModel,
+)
 
 HEADER = 8  # bytes, for 256x256 and a power of two of tokens
 
@@ -45,9 +53,22 @@ class TestPicture:
         assert decoded.mode == "L"
         assert error(decoded, grey) < np.asarray(grey).var()
 
-    def test_transparent_pixels_become_white(self, codec):
-        decoded = codec.decode(codec.encode(Image.new("RGBA", (256, 256))))
-        assert np.asarray(decoded).mean() > 240
+    @pytest.mark.parametrize("mode, back", [("RGB", "RGBA"), ("L", "LA")])
+    def test_transparency_comes_back(self, codec, make_picture, mode, back):
+        image = make_picture(300, 200).convert(mode)
+        disc = Image.new("L", image.size)
+        ImageDraw.Draw(disc).ellipse((50, 20, 250, 180), fill=255)
+        image.putalpha(disc)
+        data = codec.encode(image, 64)
+        decoded = codec.decode(data)
+        assert (decoded.size, decoded.mode) == (image.size, back)
+        assert error(decoded.getchannel("A"), disc) < 20**2
+        opaque = codec.encode(make_picture(300, 200), 64)
+        assert len(data) - len(opaque) < 260
+
+    def test_an_opaque_picture_pays_nothing_for_it(self, codec, make_picture):
+        picture = make_picture()
+        assert codec.encode(picture.convert("RGBA"), 9) == codec.encode(picture, 9)
 
     @pytest.mark.parametrize("size", [(256, 256), (400, 300)])
     def test_more_tokens_mean_less_error(self, codec, make_picture, size):
@@ -209,3 +230,130 @@ def test_a_codec_that_cannot_work_is_not_made(wrong):
 
 def test_nothing_to_do_is_done(codec):
     assert codec.encode_many([]) == codec.decode_many([]) == []
+
+
+class TestTargets:
+    """One run of the encoder, and as many of its tokens as fit."""
+
+    @pytest.fixture
+    def pictures(self, make_picture):
+        flat = Image.new("RGB", (700, 300), (90, 120, 60))
+        flat.paste(make_picture(250, 300), (0, 0))
+        return {"one tile": make_picture(), "uneven": flat, "small": make_picture(31, 20)}
+
+    @pytest.mark.parametrize("name", ["one tile", "uneven", "small"])
+    @pytest.mark.parametrize("max_bytes", [40, 104, 300])
+    def test_bytes_are_filled_and_never_exceeded(self, codec, pictures, name, max_bytes):
+        data = codec.encode(pictures[name], Target(max_bytes=max_bytes))
+        assert max_bytes - 4 <= len(data) <= max_bytes
+        assert codec.decode(data).size == pictures[name].size
+
+    def test_bits_per_pixel_are_bytes(self, codec, pictures):
+        picture = pictures["uneven"]
+        size = int(0.01 * picture.width * picture.height / 8)
+        assert codec.encode(picture, Target(bpp=0.01)) == codec.encode(
+            picture, Target(max_bytes=size)
+        )
+
+    def test_more_bytes_than_there_are_tokens_for_give_all_tokens(self, codec, pictures):
+        whole = codec.encode(pictures["one tile"], Target(max_bytes=10**6))
+        assert whole == codec.encode(pictures["one tile"])
+
+    def test_too_few_bytes_say_what_is_possible(self, codec, pictures):
+        with pytest.raises(OdpError, match="the least for this picture is 1"):
+            codec.encode(pictures["one tile"], Target(max_bytes=9))
+
+    @pytest.mark.parametrize("name", ["one tile", "uneven"])
+    def test_decibels_are_reached_with_the_fewest_tokens(self, codec, pictures, name):
+        picture = pictures[name]
+        reached = psnr(
+            codec.decode(codec.encode(picture, Target(tokens=40, adaptive=True))), picture
+        )
+        data = codec.encode(picture, Target(psnr=reached - 0.01))
+        tokens = parse(data).header.tokens_per_tile
+        assert tokens <= 40
+        assert psnr(codec.decode(data), picture) >= reached - 0.01
+        fewer = codec.encode(picture, Target(tokens=tokens - 1, adaptive=True))
+        assert psnr(codec.decode(fewer), picture) < reached - 0.01
+
+    def test_decibels_out_of_reach_say_what_is_possible(self, codec, pictures):
+        with pytest.raises(OdpError, match=r"256 tokens give \d\d\.\d\d dB"):
+            codec.encode(pictures["one tile"], Target(psnr=90))
+
+    def test_adaptive_gives_more_to_tiles_with_detail_and_the_same_in_all(self, codec, pictures):
+        even = parse(codec.encode(pictures["uneven"], 64))
+        adapted = parse(codec.encode(pictures["uneven"], Target(tokens=64, adaptive=True)))
+        assert adapted.arrived == even.arrived
+        assert adapted.counts[0] > 64 > adapted.counts[2]
+
+    def test_it_gains_where_pictures_are_uneven(self, codec, pictures):
+        picture = pictures["uneven"]
+        even, adapted = (
+            codec.encode(picture, Target(tokens=48, adaptive=adaptive))
+            for adaptive in (False, True)
+        )
+        assert len(adapted) <= len(even) + 6
+        assert psnr(codec.decode(adapted), picture) > psnr(codec.decode(even), picture) + 0.5
+
+    def test_one_tile_is_the_same_either_way(self, codec, pictures):
+        data = codec.encode(pictures["one tile"], Target(tokens=48, adaptive=True))
+        assert data == codec.encode(pictures["one tile"], 48)
+
+    @pytest.mark.parametrize("name", ["one tile", "uneven"])
+    def test_truncating_is_the_same_as_encoding_at_that_rate(self, codec, pictures, name):
+        picture = pictures[name]
+        whole = codec.encode(picture, Target(tokens=256, adaptive=True))
+        for tokens in (1, 30, 255):
+            assert truncate(whole, tokens) == codec.encode(picture, Target(tokens, adaptive=True))
+        for size in (60, 201, 202, 203):
+            assert truncate(whole, max_bytes=size) == codec.encode(picture, Target(max_bytes=size))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {},
+            {"tokens": 5, "bpp": 1},
+            {"tokens": 0},
+            {"tokens": 257},
+            {"max_bytes": 0},
+            {"bpp": -1},
+            {"psnr": float("inf")},
+            {"psnr": float("nan")},
+        ],
+    )
+    def test_a_target_is_exactly_one_number(self, wrong):
+        with pytest.raises(ValueError):
+            Target(**wrong)
+
+
+def test_progress_counts_tiles(make_picture):
+    seen = []
+    codec = Codec(device="cpu", batch=2, progress=seen.append)
+    data = codec.encode(make_picture(600, 300), 3)
+    assert seen == [2, 2, 2]
+    codec.decode(data)
+    assert sum(seen) == 12
+
+
+class TestSeams:
+    def test_across_tile_borders_gradients_are_as_elsewhere(self, codec, shared):
+        """Mean absolute gradient across the borders over that of the interior, relative to the same of the originals."""
+        for tokens in (64, 256):
+            ratios = []
+            for path in sorted((shared / "eval/full").glob("*.png")):
+                original = Image.open(path).convert("RGB")
+                decoded = codec.decode(codec.encode(original, tokens))
+                ratios.append(seam_ratio(decoded) / seam_ratio(original))
+            assert np.mean(ratios) == pytest.approx(1, abs=0.05), tokens
+
+
+def seam_ratio(picture):
+    pixels = np.asarray(picture, float)
+    across = [np.abs(np.diff(pixels, axis=axis)).mean((1 - axis, 2)) for axis in (0, 1)]
+    at_border = [(np.arange(len(steps)) + 1) % 256 == 0 for steps in across]
+    border = np.concatenate([s[b] for s, b in zip(across, at_border, strict=True)]).mean()
+    return border / np.concatenate([s[~b] for s, b in zip(across, at_border, strict=True)]).mean()
+
+
+def psnr(decoded, picture):
+    return 10 * np.log10(255**2 / error(decoded, picture))

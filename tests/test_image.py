@@ -1,4 +1,4 @@
-"""Reading pictures: upright, opaque, 8 bits; everything else is a PictureError."""
+"""Reading pictures: upright, sRGB, 8 bits, transparency and metadata aside; everything else is a PictureError."""
 
 import io
 import struct
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
-from onedpiece.image import Picture, from_pillow, open_picture, to_pillow
+from onedpiece.image import Picture, Reading, from_pillow, open_picture, to_pillow
 
 
 def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:
@@ -75,23 +75,113 @@ class TestGrey:
 
 
 class TestTransparency:
-    def test_it_is_laid_on_white(self):
+    def three_pixels(self):
         image = Image.new("RGBA", (3, 1))
         image.putdata([(255, 0, 0, 255), (0, 0, 255, 0), (255, 0, 0, 128)])
-        row = open_picture(saved(image)).pixels[0].astype(int)
+        return saved(image)
+
+    def test_it_is_kept_aside(self):
+        picture = open_picture(self.three_pixels())
+        np.testing.assert_array_equal(picture.alpha, [[255, 0, 128]])
+        np.testing.assert_array_equal(picture.pixels[0, 0], (255, 0, 0))
+
+    def test_pixels_that_nobody_sees_have_the_mean_of_the_others(self):
+        picture = open_picture(self.three_pixels())
+        np.testing.assert_array_equal(picture.pixels[0, 1], (255, 0, 0))
+        nothing = open_picture(saved(Image.new("RGBA", (4, 4), (9, 9, 9, 0))))
+        assert not nothing.pixels.any() and not nothing.alpha.any()
+
+    def test_an_opaque_picture_has_none(self):
+        assert open_picture(saved(Image.new("RGBA", (3, 3), (1, 2, 3, 255)))).alpha is None
+        assert open_picture(saved(coloured())).alpha is None
+
+    def test_a_background_takes_its_place(self):
+        picture = open_picture(self.three_pixels(), Reading(background=(255, 255, 255)))
+        assert picture.alpha is None
+        row = picture.pixels[0].astype(int)
         np.testing.assert_array_equal(row[:2], [(255, 0, 0), (255, 255, 255)])
         np.testing.assert_allclose(row[2], (255, 127, 127), atol=1)
 
-    def test_so_is_that_of_grey_pictures(self):
-        picture = open_picture(saved(Image.new("LA", (2, 2), (0, 0))))
-        assert picture.grey and (picture.pixels == 255).all()
+    @pytest.mark.parametrize("background, grey", [((9, 9, 9), True), ((9, 8, 9), False)])
+    def test_a_grey_picture_stays_grey_on_grey(self, background, grey):
+        data = saved(Image.new("LA", (2, 2), (0, 0)))
+        picture = open_picture(data, Reading(background=background))
+        assert picture.grey == grey and (picture.pixels == background).all()
+        assert open_picture(data).grey
 
-    def test_a_transparent_colour_of_a_palette_is_white(self):
+    def test_a_palette_can_have_a_transparent_colour(self):
         image = Image.new("P", (2, 1))
         image.putpalette([10, 20, 30, 40, 50, 60])
         image.putdata([0, 1])
         picture = open_picture(saved(image, transparency=1))
-        np.testing.assert_array_equal(picture.pixels[0], [(10, 20, 30), (255, 255, 255)])
+        np.testing.assert_array_equal(picture.alpha, [[255, 0]])
+        np.testing.assert_array_equal(picture.pixels[0, 0], (10, 20, 30))
+
+    @pytest.mark.parametrize("grey, mode", [(True, "LA"), (False, "RGBA")])
+    def test_it_comes_back_as_a_channel(self, grey, mode):
+        alpha = np.array([[0, 128]], np.uint8)
+        image = to_pillow(Picture(np.zeros((1, 2, 3), np.uint8), grey, alpha))
+        assert image.mode == mode
+        np.testing.assert_array_equal(np.asarray(image.getchannel("A")), alpha)
+
+
+def swapped_profile() -> bytes:
+    """An sRGB profile in which red and blue have changed places."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = profile.index(b"rXYZ", 128), profile.index(b"bXYZ", 128)
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+class TestColour:
+    def test_a_profile_is_converted_to_srgb(self):
+        data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=swapped_profile())
+        np.testing.assert_allclose(
+            open_picture(data).pixels[0, 0].astype(int), (10, 10, 250), atol=6
+        )
+
+    def test_unless_it_is_to_be_kept(self):
+        data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=swapped_profile())
+        picture = open_picture(data, Reading(metadata=frozenset({"icc"})))
+        np.testing.assert_array_equal(picture.pixels[0, 0], (250, 10, 10))
+        assert picture.metadata == {"icc": swapped_profile()}
+
+    def test_a_broken_profile_is_as_good_as_none(self):
+        data = saved(coloured(), icc_profile=b"no profile")
+        np.testing.assert_array_equal(open_picture(data).pixels, np.asarray(coloured()))
+
+    def test_transparency_and_greyness_survive_a_profile(self):
+        image = Image.new("RGBA", (2, 1), (250, 10, 10, 77))
+        picture = open_picture(saved(image, icc_profile=swapped_profile()))
+        assert (picture.alpha == 77).all() and picture.pixels[0, 0, 2] > 240
+        grey = open_picture(saved(Image.new("L", (2, 2), 99), icc_profile=swapped_profile()))
+        assert grey.grey
+
+
+class TestMetadata:
+    EVERYTHING = Reading(metadata=frozenset({"exif", "icc", "xmp"}))
+
+    def picture_file(self, format):
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010E] = 6, "a gradient"
+        return saved(
+            coloured(), format, exif=exif, xmp=b"<x:xmpmeta/>", icc_profile=swapped_profile()
+        )
+
+    @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+    def test_what_is_asked_for_is_kept(self, format):
+        picture = open_picture(self.picture_file(format), self.EVERYTHING)
+        assert set(picture.metadata) == {"exif", "icc", "xmp"}
+        assert picture.metadata["xmp"] == b"<x:xmpmeta/>"
+        assert open_picture(self.picture_file(format)).metadata == {}
+
+    def test_a_picture_that_was_turned_upright_no_longer_says_so(self):
+        exif = Image.Exif()
+        exif.load(open_picture(self.picture_file("JPEG"), self.EVERYTHING).metadata["exif"])
+        assert exif[0x010E] == "a gradient" and exif.get(0x0112, 1) == 1
+
+    def test_nothing_there_is_nothing_kept(self):
+        assert open_picture(saved(coloured()), self.EVERYTHING).metadata == {}
 
 
 class TestOtherKinds:
@@ -142,9 +232,9 @@ class TestBadInput:
 
     def test_the_limit_can_be_set(self):
         data = saved(coloured())
-        assert open_picture(data, max_pixels=60 * 70).pixels.size
+        assert open_picture(data, Reading(max_pixels=60 * 70)).pixels.size
         with pytest.raises(LimitExceeded):
-            open_picture(data, max_pixels=60 * 70 - 1)
+            open_picture(data, Reading(max_pixels=60 * 70 - 1))
 
     def test_a_picture_whose_pixels_are_missing_cannot_be_read(self):
         with pytest.raises(PictureError):
@@ -192,7 +282,7 @@ class TestBadInput:
         for position, value in changes:
             data[position % len(data)] = value
         try:
-            picture = open_picture(bytes(data[: cut or None]), max_pixels=1_000_000)
+            picture = open_picture(bytes(data[: cut or None]), Reading(max_pixels=1_000_000))
         except OdpError:
             return
         assert picture.pixels.dtype == np.uint8 and picture.pixels.shape[2] == 3

@@ -21,8 +21,8 @@ INTERVALS = (
 """Distance between two tokens of a tile, by the tile's level: halved every two levels."""
 
 LEVELS = len(INTERVALS)
-_DROPPED_ORDER = 4
-_MIDDLE_LEVEL = 8
+_DROPPED_ORDER = 1
+_TOP_LEVEL = LEVELS - 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Allocation:
         bits = BitWriter()
         bits.write_exp_golomb(-self.total % tiles, _DROPPED_ORDER)
         bits.write(self.levels is not None, 1)
-        before = _MIDDLE_LEVEL
+        before = _TOP_LEVEL
         for level in self.levels or ():
             step = level - before
             bits.write_exp_golomb(2 * abs(step) - (step > 0), 0)
@@ -82,7 +82,7 @@ class Allocation:
         dropped = bits.read_exp_golomb(_DROPPED_ORDER)
         levels = None
         if bits.read(1):
-            level, every = _MIDDLE_LEVEL, []
+            level, every = _TOP_LEVEL, []
             for _ in range(tiles):
                 number = bits.read_exp_golomb(0)
                 level += (number + 1) // 2 if number % 2 else -(number // 2)

@@ -42,7 +42,8 @@ class Config:
 
     spectral None is the paper's model: L2-normalised vector quantiser with `code_dim` channels and the
     MaskGIT-VQGAN pixel decoder. Otherwise tokens start from the cosine transform and the pixel decoder
-    repairs the picture that they describe, with `channels` channels in `depth` residual blocks.
+    repairs the picture that they describe, with `channels` channels in `depth` residual blocks and, if `grain` is
+    set, noise to make texture of.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Config:
     code_dim: int = 12
     channels: int = 96
     depth: int = 4
+    grain: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -97,7 +97,7 @@ class SpectralOneDPiece(OneDPiece):
         self.quality = nn.Embedding(TOKENS, width)
         self.kind = nn.Embedding(config.spectral.classes, width)
         self.hint = PatchHint(width)
-        self.repair = RepairDecoder(width, config.channels, config.depth)
+        self.repair = RepairDecoder(width, config.channels, config.depth, config.grain)
         nn.init.normal_(self.quality.weight, std=0.02)
         nn.init.normal_(self.kind.weight, std=0.02)
         self.register_buffer(

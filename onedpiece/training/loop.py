@@ -23,7 +23,7 @@ from onedpiece.training.data import Pictures
 from onedpiece.training.evaluate import evaluate
 from onedpiece.training.features import Vgg, view
 from onedpiece.training.feed import Batch, feed
-from onedpiece.training.losses import log_distortion
+from onedpiece.training.losses import lattice, log_distortion
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.work import Work, count_flops, peak_flops
 
@@ -153,6 +153,7 @@ class Trainer:
         factor = learning_rate(self.recipe, self.step, self.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+        torch.manual_seed(self.step)  # the decoder's noise must be the same in a resumed run
         target = batch.targets()
         terms, real, shown = self._terms(target, batch.keep)
         weights = {"quantiser": 1.0, **asdict(self.recipe)}
@@ -172,6 +173,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16):
             decoded, extra = self.forward(target, keep)
         terms = {"distortion": log_distortion(decoded, target), "quantiser": extra}
+        if self.recipe.lattice:
+            terms["lattice"] = lattice(decoded, target)
         rng = np.random.default_rng((self.recipe.seed, self.step, 1))
         shown, real = self._window(decoded, target, rng)
         if self.features:

@@ -23,6 +23,7 @@ class Recipe:
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
     distortion:    weight of the mean log of the squared error.
     features:      weight of the distance of deep features (`features.Vgg`) on a random square of `window` pixels.
+    lattice:       weight of what repeats from patch to patch (`losses.lattice`): no pattern is to be stamped on pictures.
     adversary:     weight of the critic's complaint about the same square; the critic learns at `critic_rate`,
                    and is heard after its first `critic_alone` steps.
     """
@@ -41,6 +42,7 @@ class Recipe:
     distortion: float = 1.0
     features: float = 0.0
     window: int = 128
+    lattice: float = 0.0
     adversary: float = 0.0
     critic_rate: float = 2e-4
     critic_alone: int = 0

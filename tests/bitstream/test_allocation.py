@@ -114,10 +114,10 @@ class TestSection:
     @pytest.mark.parametrize(
         "fields",
         [
-            ["1 0000", "0"],  # says nothing that the header does not
-            ["1 0011", "0"],  # drops more tokens than a round has
-            ["1 0000", "1", "0000 1 0010", "1", "1"],  # level 8 + 9
-            ["1 0000", "1", "0000 1 0011", "1", "1"],  # level 8 - 9
+            ["1 0", "0"],  # says nothing that the header does not
+            ["01 01", "0"],  # drops more tokens than a round has
+            ["1 0", "1", "010", "1", "1"],  # level 15 + 1
+            ["1 0", "1", "00001 00001", "1", "1"],  # level 15 - 16
         ],
     )
     def test_what_no_writer_writes_is_damage(self, fields):

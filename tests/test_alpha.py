@@ -1,0 +1,60 @@
+"""Transparency as a part of a file: small, about right, and refused when damaged."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onedpiece.alpha import pack_alpha, unpack_alpha
+from onedpiece.bitstream import squeeze
+from onedpiece.errors import DamagedFile, LimitExceeded, OdpError
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (256, 256), (301, 203)])
+@pytest.mark.parametrize("value", [0, 255])
+def test_all_or_nothing_is_exact_at_every_size(size, value):
+    alpha = np.full(size, value, np.uint8)
+    np.testing.assert_array_equal(unpack_alpha(pack_alpha(alpha), size[1], size[0]), alpha)
+
+
+def test_a_soft_slope_comes_back_within_half_a_step():
+    alpha = np.tile(np.linspace(0, 255, 256), (90, 1)).round().astype(np.uint8)
+    back = unpack_alpha(pack_alpha(alpha), 256, 90)
+    assert np.abs(back.astype(int) - alpha).max() <= 255 / 7 / 2 + 2
+
+
+def test_a_half_transparent_picture_is_small():
+    alpha = np.zeros((1000, 1000), np.uint8)
+    alpha[:, 500:] = 255
+    assert len(pack_alpha(alpha)) < 60
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x04",
+        b"\x00\x07" + squeeze(bytes(4)),
+        b"\x41\x07" + squeeze(bytes(4)),
+        b"\x04\x00" + squeeze(bytes(4)),
+        b"\x04\x07" + squeeze(bytes(3)),  # too short
+        b"\x04\x07" + squeeze(b"\x08\0\0\0"),  # a step above the last
+        b"\x04\x07nothing",
+    ],
+)
+def test_damage_is_refused(data):
+    with pytest.raises(DamagedFile):
+        unpack_alpha(data, 8, 8)
+
+
+def test_more_than_the_picture_has_is_refused():
+    with pytest.raises((DamagedFile, LimitExceeded)):
+        unpack_alpha(b"\x04\x07" + squeeze(bytes(10**7)), 8, 8)
+
+
+@given(st.binary(max_size=60))
+def test_random_bytes_raise_nothing_but_our_own_errors(data):
+    with suppress(OdpError):
+        unpack_alpha(b"\x04\x07" + data, 8, 8)
