@@ -233,7 +233,7 @@ def run(
             advance(len(group))
         while writing:
             finish(writing.popleft())
-    if inputs.out_dir is not None:
+    if len(jobs) > 1:
         report.summary(len(todo) - failures, len(jobs) - len(todo), failures)
     if failures:
         raise typer.Exit(1)

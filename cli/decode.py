@@ -76,7 +76,7 @@ def decode(
             "tokens": used,
             "tokens_in_complete_file": header.tokens_per_tile,
         }
-        line = f"{header.width}x{header.height}, up to {used} tokens a tile"
+        line = f"{header.width}x{header.height}, {used} tokens used"
         return batch.Done(facts, line, _cut(file) if file.is_cut else None)
 
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)

@@ -4,12 +4,16 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from onedpiece.bitstream import parse
 
 
 @pytest.fixture
@@ -32,9 +36,11 @@ class TestInputs:
         result = odp("encode", album, "--out-dir", tmp_path / "out", "-n", 2)
         assert (result.code, result.stdout) == (0, b"")
         assert names(tmp_path / "out") == ["a.odp", "b.odp", "c.odp"]
-        assert [line.split(" -> ")[0] for line in result.stderr.splitlines()] == [
+        *lines, last = result.stderr.splitlines()
+        assert [line.split(" -> ")[0] for line in lines] == [
             str(album / name) for name in ("a.png", "b.jpg", "c.webp")
         ]
+        assert last == "odp: 3 done, 0 skipped, 0 failed"
 
     def test_a_quoted_pattern_gives_what_it_matches(self, run_odp, album, tmp_path):
         assert run_odp("encode", "album/[ab].*", "--out-dir", "out", "-n", 2).code == 0
@@ -79,6 +85,108 @@ class TestInputs:
             assert data == codec.encode(make_picture(16, 16, number), 3)
 
 
+class TestTrees:
+    @pytest.fixture
+    def tree(self, album):
+        (album / "more" / "deep").mkdir(parents=True)
+        (album / "more" / "a.png").write_bytes((album / "a.png").read_bytes())
+        (album / "more" / "deep" / "d.png").write_bytes((album / "a.png").read_bytes())
+        return album
+
+    def outputs(self, folder):
+        return sorted(str(p.relative_to(folder)) for p in folder.rglob("*.odp"))
+
+    def test_recursive_takes_everything_below_and_keeps_the_tree(self, odp, tree, tmp_path):
+        out = tmp_path / "out"
+        assert odp("encode", "-r", tree, "--out-dir", out, "-n", 1).code == 0
+        expected = ["a.odp", "b.odp", "c.odp", "more/a.odp", "more/deep/d.odp"]
+        assert self.outputs(out) == expected
+        assert odp("decode", "-r", out, "--out-dir", tmp_path / "back").code == 0
+        assert (tmp_path / "back" / "more" / "deep" / "d.png").exists()
+
+    def test_a_list_names_inputs_and_keeps_the_tree_of_relative_ones(self, run_odp, tree):
+        listed = f"album/a.png\n./album/more/a.png\n\n{tree / 'more' / 'deep' / 'd.png'}\n"
+        result = run_odp(
+            "encode", "--files-from", "-", "--out-dir", "out", "-n", 1, stdin=listed.encode()
+        )
+        assert result.code == 0
+        assert self.outputs(tree.parent / "out") == ["album/a.odp", "album/more/a.odp", "d.odp"]
+
+    def test_no_name_in_a_list_leads_out_of_the_output_folder(self, run_odp, tree, tmp_path):
+        (tmp_path / "list").write_text("album/../album/a.png\n")
+        assert run_odp("encode", "--files-from", "list", "--out-dir", "o/p", "-n", 1).code == 0
+        assert self.outputs(tmp_path / "o") == ["p/a.odp"]
+
+    def test_what_exists_can_be_skipped(self, odp, tree, tmp_path):
+        out = tmp_path / "out"
+        assert odp("encode", tree / "a.png", "--out-dir", out, "-n", 1).code == 0
+        before = (out / "a.odp").stat().st_mtime_ns
+        result = odp("encode", tree, "--out-dir", out, "-n", 2, "--skip-existing")
+        assert result.code == 0
+        assert result.stderr.splitlines()[-1] == "odp: 2 done, 1 skipped, 0 failed"
+        assert (out / "a.odp").stat().st_mtime_ns == before
+
+    def test_an_empty_list_is_wrong_usage(self, run_odp, tmp_path):
+        (tmp_path / "list").write_text("")
+        result = run_odp("encode", "--files-from", "list", "--out-dir", "out")
+        assert result.code == 2 and "no inputs" in result.stderr
+
+
+class TestInterruption:
+    """Whatever stops a batch: no broken file under a final name, and the next run completes."""
+
+    @pytest.fixture
+    def many(self, tmp_path, make_picture):
+        (tmp_path / "in").mkdir()
+        for number in range(60):
+            make_picture(40, 30, number).save(tmp_path / "in" / f"{number:02d}.png")
+        return tmp_path
+
+    def start(self, folder):
+        command = [sys.executable, "-m", "onedpiece.cli", "encode", "in", "--out-dir", "out"]
+        return subprocess.Popen(
+            [*command, "-n", "2", "--skip-existing"], cwd=folder, stderr=subprocess.DEVNULL
+        )
+
+    @pytest.mark.parametrize("signal", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    def test_a_stopped_run_leaves_whole_files_and_the_next_one_the_rest(self, many, signal):
+        run = self.start(many)
+        deadline = time.monotonic() + 60
+        while not list((many / "out").glob("*.odp")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        run.send_signal(signal)
+        run.wait(60)
+        for path in (many / "out").glob("*.odp"):
+            assert not parse(path.read_bytes()).is_cut
+        if signal.name != "SIGKILL":
+            assert not list((many / "out").glob(".odp-*"))
+        assert self.start(many).wait(120) == 0
+        assert len(list((many / "out").glob("*.odp"))) == 60
+
+    def test_a_full_disk_fails_in_a_line_and_leaves_nothing(self, many, one_tile):
+        """A limit on the size of files stands in for the disk: a decoded picture does not fit, a token file does."""
+        (many / "big.odp").write_bytes(one_tile)
+        run = subprocess.run(
+            [
+                "sh",
+                "-c",
+                f"ulimit -f 16; exec {sys.executable} -m onedpiece.cli decode big.odp out.bmp",
+            ],
+            cwd=many,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 1
+        assert run.stderr == "odp: big.odp: out.bmp cannot be written: File too large\n"
+        assert sorted(p.name for p in many.iterdir()) == ["big.odp", "in"]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+    def test_a_read_only_folder_fails_in_a_line(self, run_odp, many):
+        (many / "out").mkdir(mode=0o500)
+        result = run_odp("encode", "in/00.png", "out/00.odp", "-n", 2)
+        assert result.code == 1 and "cannot be written: Permission denied" in result.stderr
+
+
 class TestFailures:
     def test_a_bad_file_does_not_stop_the_others(self, odp, album, tmp_path):
         (album / "aa.png").write_bytes(b"bad")
@@ -87,7 +195,7 @@ class TestFailures:
         assert names(tmp_path / "out") == ["a.odp", "b.odp", "c.odp"]
         first, last = result.stderr.splitlines()
         assert first.startswith(f"odp: {album / 'aa.png'}: not a picture")
-        assert last == "odp: 1 of 4 files failed"
+        assert last == "odp: 3 done, 0 skipped, 1 failed"
 
     def test_nor_does_one_that_fails_on_its_way_out(self, odp, one_tile, monkeypatch, tmp_path):
         for name in ("a", "b"):
@@ -142,7 +250,9 @@ def test_json_has_a_line_for_every_file_failed_or_not(run_odp, album):
     (album / "aa.png").write_bytes(b"bad")
     result = run_odp("encode", "album", "--out-dir", "out", "-n", 2, "--json")
     assert result.code == 1
-    lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
+    *lines, last = map(json.loads, result.stdout.splitlines())
+    assert last == {"summary": {"done": 3, "skipped": 0, "failed": 1}}
+    lines = {line["input"]: line for line in lines}
     assert sorted(lines) == ["album/a.png", "album/aa.png", "album/b.jpg", "album/c.webp"]
     assert "not a picture" in lines["album/aa.png"]["error"]
     assert lines["album/b.jpg"]["output"] == "out/b.odp"
@@ -177,7 +287,7 @@ class TestTerminal:
             tmp_path, "encode", album, "--out-dir", "out", "-n", 2, "--json"
         )
         assert (code, seen) == (0, "")
-        assert len([json.loads(line) for line in stdout.splitlines()]) == 3
+        assert len([json.loads(line) for line in stdout.splitlines()]) == 3 + 1
 
     def test_a_cut_file_is_told_beside_the_bar(self, one_tile, tmp_path):
         (tmp_path / "a.odp").write_bytes(one_tile)

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from onedpiece.bitstream import parse, truncate
 
@@ -107,7 +107,7 @@ class TestDecode:
         assert result.code == 0
         assert result.stderr == (
             "cut.odp -> out.png  300x200, 10 tokens used\n"
-            "odp: cut.odp: the file is cut: 10 of 32 tokens are here, 10 used\n"
+            "odp: cut.odp: the file is cut: 20 of 64 tokens are here\n"
         )
         result = run_odp("decode", "cut.odp", "out.png", "--json", "--force")
         facts = json.loads(result.stdout)
@@ -117,7 +117,7 @@ class TestDecode:
         result = run_odp(
             "decode", "-", "out.png", stdin=one_tile[: parse(one_tile).sizes()["header"]]
         )
-        assert "the file is cut: 0 of 64 tokens are here, 0 used" in result.stderr
+        assert "the file is cut: 0 of 64 tokens are here" in result.stderr
         with Image.open(tmp_path / "out.png") as decoded:
             assert (np.asarray(decoded) == codec.model.blank).all()
 
@@ -214,3 +214,111 @@ def test_a_reader_that_stops_early_is_no_traceback(tmp_path, one_tile):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+class TestTargets:
+    def test_bytes_bpp_and_psnr(self, odp, make_picture, tmp_path):
+        make_picture(700, 400).save(tmp_path / "in.png")
+        sizes = {}
+        for name, option, value in (
+            ("b", "--bytes", 200),
+            ("r", "--bpp", 0.01),
+            ("p", "--psnr", 18),
+        ):
+            result = odp("encode", option, value, tmp_path / "in.png", tmp_path / f"{name}.odp")
+            assert result.code == 0, result.stderr
+            sizes[name] = (tmp_path / f"{name}.odp").stat().st_size
+        assert 197 <= sizes["b"] <= 200 and 347 <= sizes["r"] <= 350
+        assert odp("decode", tmp_path / "p.odp", tmp_path / "p.png").code == 0
+        with Image.open(tmp_path / "in.png") as a, Image.open(tmp_path / "p.png") as b:
+            error = np.square(np.asarray(a, float) - np.asarray(b, float)).mean()
+        assert 10 * np.log10(255**2 / error) >= 18
+
+    def test_a_target_that_cannot_be_met_says_what_is_possible(self, odp, make_picture, tmp_path):
+        make_picture().save(tmp_path / "in.png")
+        result = odp("encode", "--bytes", 5, tmp_path / "in.png", tmp_path / "out.odp")
+        assert result.code == 1
+        assert "5 bytes are not enough: the least for this picture is 11" in result.stderr
+        assert not (tmp_path / "out.odp").exists()
+
+    @pytest.mark.parametrize(
+        "options", [("--bytes", 99, "--tokens", 5), ("--bpp", 1, "--psnr", 20), ("--bpp", "nan")]
+    )
+    def test_exactly_one_target(self, odp, options):
+        result = odp("encode", *options, "in.png", "out.odp")
+        assert result.code == 2 and "one of --tokens, --bytes, --bpp and --psnr" in result.stderr
+
+
+class TestTransparencyAndMetadata:
+    @pytest.fixture
+    def logo(self, tmp_path, make_picture):
+        image = make_picture(200, 100).convert("RGBA")
+        image.putalpha(Image.linear_gradient("L").resize((200, 100)))
+        exif = Image.Exif()
+        exif[0x010E] = "a logo"
+        image.save(tmp_path / "logo.png", exif=exif)
+        return tmp_path / "logo.png"
+
+    def test_alpha_comes_back_and_info_tells_its_size(self, odp, logo, tmp_path):
+        assert odp("encode", logo, tmp_path / "x.odp", "-n", 32).code == 0
+        facts = json.loads(odp("info", tmp_path / "x.odp", "--json").stdout)
+        assert facts["mode"] == "RGB with alpha" and 10 < facts["alpha_bytes"] < 300
+        assert b"; alpha " in odp("info", tmp_path / "x.odp").stdout
+        assert odp("decode", tmp_path / "x.odp", tmp_path / "y.png").code == 0
+        with Image.open(tmp_path / "y.png") as decoded:
+            assert decoded.mode == "RGBA"
+
+    def test_a_format_without_transparency_is_refused(self, odp, logo, tmp_path):
+        assert odp("encode", logo, tmp_path / "x.odp", "-n", 2).code == 0
+        result = odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg")
+        assert result.code == 1 and "encode with --background" in result.stderr
+
+    def test_a_background_takes_the_place_of_transparency(self, odp, logo, tmp_path):
+        assert odp("encode", logo, tmp_path / "x.odp", "-n", 2, "--background", "#ff0000").code == 0
+        assert odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg").code == 0
+        assert odp("encode", logo, tmp_path / "z.odp", "--background", "nocolour").code == 2
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+    def test_metadata_travels_when_asked_for(self, odp, make_picture, tmp_path, suffix):
+        exif = Image.Exif()
+        exif[0x010E] = "a gradient"
+        xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        make_picture().save(tmp_path / "in.jpg", exif=exif, xmp=xmp, icc_profile=profile)
+        odp("encode", tmp_path / "in.jpg", tmp_path / "none.odp", "-n", 2)
+        odp("encode", tmp_path / "in.jpg", tmp_path / "all.odp", "-n", 2, "--metadata", "all")
+        assert (tmp_path / "none.odp").stat().st_size < 15
+        facts = json.loads(odp("info", tmp_path / "all.odp", "--json").stdout)
+        assert facts["metadata"] == ["exif", "icc", "xmp"]
+        assert odp("decode", tmp_path / "all.odp", tmp_path / f"out{suffix}").code == 0
+        with Image.open(tmp_path / f"out{suffix}") as image:
+            assert image.getexif()[0x010E] == "a gradient"
+            assert image.info["icc_profile"] == profile
+            stored = image.info.get("xmp") or image.info["XML:com.adobe.xmp"].encode()
+            assert stored == xmp
+
+
+class TestVerify:
+    def test_a_complete_file(self, odp, one_tile, tmp_path):
+        (tmp_path / "x.odp").write_bytes(one_tile)
+        result = odp("verify", tmp_path / "x.odp")
+        assert (result.code, result.stdout.decode()) == (0, f"{tmp_path / 'x.odp'}: complete\n")
+
+    def test_cut_damaged_and_foreign_files(self, odp, one_tile, uninstalled, tmp_path):
+        bad = {
+            "cut": (one_tile[:-1], "the file is cut: 63 of 64"),
+            "damaged": (one_tile[:6] + b"\xff" + one_tile[7:], "damaged"),
+            "longer": (one_tile + b"\0", "after the last token"),
+            "foreign": (uninstalled, "model"),
+        }
+        for name, (data, message) in bad.items():
+            (tmp_path / name).write_bytes(data)
+            result = odp("verify", tmp_path / name)
+            assert result.code == 1 and message in result.stderr, name
+
+    def test_a_cut_file_can_be_refused_by_decode_too(self, odp, one_tile, tmp_path):
+        (tmp_path / "x.odp").write_bytes(one_tile[:-1])
+        result = odp("decode", "--no-allow-truncated", tmp_path / "x.odp", tmp_path / "y.png")
+        assert result.code == 1 and "63 of 64 tokens are here" in result.stderr
+        assert not (tmp_path / "y.png").exists()
+        assert odp("decode", tmp_path / "x.odp", tmp_path / "y.png").code == 0

@@ -39,7 +39,11 @@ class TestInfo:
             "mode": "RGB",
             "tiles": 2,
             "tokens": 32,
-            "tokens_here": 32,
+            "adaptive": False,
+            "tokens_in_all": 64,
+            "tokens_here": 64,
+            "alpha_bytes": 0,
+            "metadata": [],
             "model": codec.model.key.hex(),
             "model_name": "default",
             "bytes": len(two_tiles),
@@ -49,8 +53,10 @@ class TestInfo:
 
     def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
         odp_file.write_bytes(two_tiles[:-30])
-        assert b"2 tiles of 32 tokens (cut: 22 are here)" in odp("info", odp_file).stdout
-        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == 22
+        assert (
+            b"2 tiles of 32 tokens (cut: 44 of 64 in all are here)" in odp("info", odp_file).stdout
+        )
+        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == 44
 
     def test_a_model_that_is_not_here_does_not_matter(self, odp, tmp_path, uninstalled):
         (tmp_path / "x.odp").write_bytes(uninstalled)
@@ -139,3 +145,12 @@ def test_no_network_is_loaded(loaded_modules, odp_file, tmp_path, verb):
     assert "onedpiece.cli.options" in loaded
     assert not loaded & {"torch", "onnxruntime", "PIL"}
     assert (tmp_path / "out.odp").exists() == ("truncate" in verb)
+
+
+def test_truncating_to_bytes(odp, odp_file, two_tiles, tmp_path):
+    assert odp("truncate", odp_file, tmp_path / "short.odp", "--bytes", 50).code == 0
+    data = (tmp_path / "short.odp").read_bytes()
+    assert data == truncate(two_tiles, max_bytes=50) and 48 <= len(data) <= 50
+    for wrong in ((), ("--bytes", 50, "--tokens", 3)):
+        result = odp("truncate", odp_file, tmp_path / "other.odp", *wrong)
+        assert result.code == 2 and "--tokens or --bytes" in result.stderr
