@@ -1,0 +1,135 @@
+"""Mutated files through the parser, truncation and the decoder: `python tests/fuzz.py --parse 200000 --decode 2000`.
+
+Nothing but OdpError may come out; the slowest file and the most memory are printed. Mutations flip bits, overwrite, insert,
+delete and cut bytes of real files of all kinds, and repair the checksums of most, so that what lies behind them is reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from onedpiece.alpha import pack_alpha
+from onedpiece.bitstream import (
+    ALPHA,
+    EXIF,
+    ICC,
+    Allocation,
+    Header,
+    Part,
+    build,
+    parse,
+    squeeze,
+    truncate,
+)
+from onedpiece.bitstream.checksum import crc8
+from onedpiece.codec import Codec
+from onedpiece.errors import OdpError
+
+MAX_PIXELS = 1 << 20  # for decoding, so that mutated sizes do not turn it into a test of patience
+
+
+def seeds(model: bytes) -> list[bytes]:
+    """Small files of every kind."""
+    numbers = np.random.default_rng(0)
+    alpha = numbers.integers(0, 256, (40, 50), np.uint8)
+    parts = [Part(EXIF, squeeze(b"camera" * 9)), Part(ICC, squeeze(bytes(500))), Part(0x7E, b"x")]
+    files = []
+    for width, height, tokens, overlap in ((256, 256, 8, 0), (300, 200, 3, 24), (600, 300, 2, 0)):
+        header = Header(width, height, tokens, model, overlap, grey=width == 300)
+        tiles = header.grid.count
+        codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
+        files.append(build(header, codes))
+        files.append(build(header, codes, parts))
+        if tiles > 1:
+            levels = tuple(numbers.integers(8, 16, tiles).tolist())
+            files.append(build(header, codes, (), Allocation(tiles * tokens - 1, levels)))
+            files.append(build(header, codes, parts[:1], Allocation(tiles * tokens - 1)))
+    header = Header(50, 40, 2, model)
+    files.append(build(header, codes[:1], [Part(ALPHA, pack_alpha(alpha))]))
+    return files
+
+
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """One to four changes, and then, three times of four, a header checksum that is right again."""
+    out = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(out) + 1)
+        # The beginning decides most.
+        place = place if chance.random() < 0.3 else min(place, chance.randrange(24))
+        kind = chance.randrange(5)
+        if kind == 0 and place < len(out):
+            out[place] ^= 1 << chance.randrange(8)
+        elif kind == 1 and place < len(out):
+            out[place] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        elif kind == 2:
+            out[place:place] = chance.randbytes(chance.randint(1, 8))
+        elif kind == 3:
+            del out[place : place + chance.randint(1, 4)]
+        elif chance.random() < 0.3:
+            del out[place:]
+    if chance.random() < 0.75:
+        _repair(out)
+    return bytes(out)
+
+
+def _repair(data: bytearray) -> None:
+    """Make the header's checksum right, wherever the mutated header ends."""
+    for end in range(7, min(len(data), 17)):
+        fixed = bytes(data[:end]) + bytes([crc8(bytes(data[:end]))])
+        try:
+            if Header.unpack(fixed + bytes(data[end + 1 :]))[1] == end + 1:
+                data[: end + 1] = fixed
+                return
+        except OdpError:
+            continue
+
+
+def run(
+    count: int, files: list[bytes], chance: random.Random, use: Callable[[bytes], object]
+) -> str:
+    """Use so many mutated files; returns a line about them. Any exception but OdpError goes through."""
+    outcomes: Counter[str] = Counter()
+    slowest, start = 0.0, time.monotonic()
+    for _ in range(count):
+        data = mutate(chance.choice(files), chance)
+        before = time.monotonic()
+        try:
+            use(data)
+            outcomes["read"] += 1
+        except OdpError as error:
+            outcomes[type(error).__name__] += 1
+        slowest = max(slowest, time.monotonic() - before)
+    took = time.monotonic() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
+    return (
+        f"{count} files in {took:.0f} s ({told}); slowest {slowest:.3f} s, memory {memory:.0f} MiB"
+    )
+
+
+def parse_and_truncate(data: bytes) -> None:
+    parse(data)
+    truncate(data, tokens=1)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--parse", type=int, default=200_000)
+    arguments.add_argument("--decode", type=int, default=2_000)
+    arguments.add_argument("--seed", type=int, default=0)
+    options = arguments.parse_args()
+    codec = Codec(device="cpu", max_pixels=MAX_PIXELS)
+    files, chance = seeds(codec.model.key), random.Random(options.seed)
+    print("parse and truncate:", run(options.parse, files, chance, parse_and_truncate), flush=True)
+    print("decode:", run(options.decode, files, chance, codec.decode), flush=True)
+
+
+if __name__ == "__main__":
+    main()

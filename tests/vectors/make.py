@@ -1,0 +1,159 @@
+"""Writes the conformance vectors of this folder: `python tests/vectors/make.py`.
+
+    valid/NAME.odp, NAME.json      files of a model that nobody has, and all that a reader must find in them
+    invalid/NAME.odp               files that a reader must refuse; invalid/errors.json says how
+    decoded/NAME.odp, NAME.png     files of the default model and their pictures
+
+The first two change only with the format. The last change with the default model: run this when it does.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from onedpiece.alpha import pack_alpha
+from onedpiece.bitstream import (
+    ALPHA,
+    EXIF,
+    Allocation,
+    Header,
+    OdpFile,
+    Part,
+    build,
+    parse,
+    squeeze,
+)
+from onedpiece.bitstream.checksum import crc8
+from onedpiece.budget import Target
+from onedpiece.codec import Codec
+
+HERE = Path(__file__).parent
+MODEL = bytes.fromhex("a1b2c3")
+
+
+def facts(file: OdpFile) -> dict:
+    """What a reader must find in a file."""
+    header = file.header
+    return {
+        "width": header.width,
+        "height": header.height,
+        "grey": header.grey,
+        "overlap": header.overlap,
+        "model": header.model.hex(),
+        "tokens_per_tile": header.tokens_per_tile,
+        "total": file.allocation.total,
+        "levels": file.allocation.levels and list(file.allocation.levels),
+        "parts": [[part.kind, part.data.hex()] for part in file.parts],
+        "tokens": [
+            known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)
+        ],
+    }
+
+
+def valid() -> dict[str, bytes]:
+    def tokens(tiles: int) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 4096, (tiles, 256), np.uint16)
+
+    one = Header(256, 256, 4, MODEL)
+    two = Header(300, 200, 3, MODEL, overlap=16, grey=True)
+    six = Header(700, 300, 5, MODEL)
+    notes = [Part(0x7E, b"note"), Part(0x7F, b"")]
+    whole = build(one, np.array([[1, 2, 0xABC, 4095]]))
+    return {
+        "one-tile": whole,
+        "one-tile-cut-in-a-token": whole[:10],
+        "one-tile-cut-after-the-header": whole[:8],
+        "one-tile-odd": build(Header(256, 256, 3, MODEL), tokens(1)),
+        "one-pixel": build(Header(1, 1, 1, MODEL), tokens(1)),
+        "all-tokens": build(Header(256, 256, 256, MODEL), tokens(1)),
+        "two-tiles-grey-parts": build(two, tokens(2), notes),
+        "two-tiles-cut-within-a-round": build(two, tokens(2), notes)[:-4],
+        "fewer-tokens-in-the-last-round": build(six, tokens(6), (), Allocation(26)),
+        "levels": build(six, tokens(6), (), Allocation(30, (15, 11, 9, 15, 0, 12))),
+        "levels-cut": build(six, tokens(6), (), Allocation(29, (15, 11, 9, 15, 0, 12)))[:-9],
+        "alpha": build(
+            Header(9, 6, 2, MODEL),
+            tokens(1),
+            [Part(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))],
+        ),
+        "exif": build(one, tokens(1), [Part(EXIF, squeeze(b"Exif\0\0"))]),
+    }
+
+
+def invalid() -> dict[str, tuple[bytes, str]]:
+    good = valid()
+    one, levels = good["one-tile"], good["levels"]
+
+    def with_checksum(front: str) -> bytes:
+        data = bytes.fromhex(front)
+        return data + bytes([crc8(data)])
+
+    return {
+        "empty": (b"", "NotAnOdpFile"),
+        "png": (b"\x89PNG\r\n\x1a\n" + bytes(20), "NotAnOdpFile"),
+        "seven-bits": (bytes(octet & 0x7F for octet in one), "NotAnOdpFile"),
+        "magic-alone": (one[:2], "DamagedFile"),
+        "header-cut": (one[:7], "DamagedFile"),
+        "header-bit-flipped": (one[:3] + b"\xa0" + one[4:], "DamagedFile"),
+        "version-2": (b"\x9d\x50\x20" + one[3:], "UnsupportedFile"),
+        "must-refuse": (with_checksum("9d5018a1b2c308") + one[8:], "UnsupportedFile"),
+        "entropy-coded": (with_checksum("9d5014a1b2c308") + one[8:], "UnsupportedFile"),
+        "long-form-of-4-tokens": (with_checksum("9d5010a1b2c340c0") + one[8:], "DamagedFile"),
+        "too-long": (one + b"\0", "DamagedFile"),
+        "padding-not-zero": (good["one-tile-odd"][:-1] + b"\xff", "DamagedFile"),
+        "too-many-pixels": (Header(32768, 32768, 1, MODEL).pack(), "LimitExceeded"),
+        "critical-part": (
+            build(Header(256, 256, 1, MODEL), np.array([[5]]), [Part(0xF0, b"?")]),
+            "UnsupportedFile",
+        ),
+        "part-damaged": (
+            good["two-tiles-grey-parts"].replace(b"note", b"nope"),
+            "DamagedFile",
+        ),
+        "allocation-cut": (levels[:14], "DamagedFile"),
+        "allocation-damaged": (levels[:13] + b"\0" + levels[14:], "DamagedFile"),
+    }
+
+
+def decoded(codec: Codec) -> dict[str, bytes]:
+    picture = Image.new("RGB", (300, 200), (40, 90, 160))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((60, 30, 240, 170), (230, 180, 60))
+    draw.rectangle((10, 120, 120, 190), (180, 40, 50))
+    see_through = picture.resize((60, 40)).convert("RGBA")
+    see_through.putalpha(Image.linear_gradient("L").resize((60, 40)))
+    return {
+        "two-tiles": codec.encode(picture, 16),
+        "cut": codec.encode(picture, 16)[:-5],
+        "adaptive": codec.encode(picture.resize((520, 260)), Target(tokens=6, adaptive=True)),
+        "grey": codec.encode(picture.resize((64, 48)).convert("L"), 8),
+        "alpha": codec.encode(see_through, 8),
+    }
+
+
+def main() -> None:
+    for name in ("valid", "invalid", "decoded"):
+        (HERE / name).mkdir(exist_ok=True)
+        for old in (HERE / name).iterdir():
+            old.unlink()
+    for name, data in valid().items():
+        (HERE / "valid" / f"{name}.odp").write_bytes(data)
+        text = json.dumps(facts(parse(data)))
+        (HERE / "valid" / f"{name}.json").write_text(text + "\n")
+    errors = {}
+    for name, (data, error) in invalid().items():
+        (HERE / "invalid" / f"{name}.odp").write_bytes(data)
+        errors[name] = error
+    (HERE / "invalid" / "errors.json").write_text(json.dumps(errors, indent=1) + "\n")
+    codec = Codec(device="cpu")
+    for name, data in decoded(codec).items():
+        (HERE / "decoded" / f"{name}.odp").write_bytes(data)
+        codec.decode(data).save(HERE / "decoded" / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
