@@ -41,7 +41,8 @@ def rd(
 
     if csv and not csv.parent.is_dir():
         raise OutputError(f"{csv.parent} is not a folder")
-    rate_distortion(batch.expand(paths, suffixes()), csv, device)
+    found = (path for path, _ in batch.expand(paths, suffixes(), recursive=False))
+    rate_distortion(found, csv, device)
 
 
 @bench.command()
@@ -55,3 +56,31 @@ def speed(
     from onedpiece.bench.speed import speed as run
 
     run(threads, device)
+
+
+@bench.command()
+def large(
+    side: Annotated[int, typer.Option(min=1, help="Pixels to a side.")] = 10_000,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of the networks.")
+    ] = os.cpu_count() or 1,
+) -> None:
+    """Time and peak memory of encoding and decoding one very large picture."""
+    from onedpiece.bench.large import large as run
+
+    run(side, threads)
+
+
+@bench.command()
+def tiling(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PICTURES...", help="Pictures or folders.")
+    ],
+    device: options.DeviceOption = options.Device.auto,
+) -> None:
+    """Why tiles are cut as they are: overlap, filling and sharing out tokens, by PSNR."""
+    from onedpiece.bench.tiling import tiling as run
+    from onedpiece.cli import batch
+    from onedpiece.image import suffixes
+
+    run((path for path, _ in batch.expand(paths, suffixes(), recursive=False)), device)

@@ -32,7 +32,7 @@ from onedpiece.bitstream.checksum import crc8
 from onedpiece.codec import Codec
 from onedpiece.errors import OdpError
 
-MAX_PIXELS = 1 << 20  # for decoding, so that mutated sizes do not turn it into a test of patience
+MAX_PIXELS = 1 << 18  # for decoding, so that mutated sizes do not turn it into a test of patience
 
 
 def seeds(model: bytes) -> list[bytes]:

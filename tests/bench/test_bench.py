@@ -95,3 +95,29 @@ def test_the_demonstration_writes_files_and_a_picture_of_all(tmp_path, capsys):
     assert len(list(tmp_path.glob("*.odp"))) == len(photographs) * len(TOKENS)
     assert Image.open(tmp_path / "side-by-side.png").width > 256 * (1 + len(TOKENS))
     assert "cat.png" in capsys.readouterr().out
+
+
+def test_large_pictures_are_timed_and_weighed(capfd):
+    from onedpiece.bench.large import large
+
+    large(600, threads=1)
+    _, encode, decode = capfd.readouterr().out.splitlines()
+    for line, verb in ((encode, "encode"), (decode, "decode")):
+        assert line.startswith(f"odp {verb}  600x600  ") and line.endswith(" MB")
+
+
+def test_rd_takes_folders(odp, make_picture, tmp_path):
+    make_picture(64, 64).save(tmp_path / "a.png")
+    assert odp("bench", "rd", tmp_path).code == 0
+
+
+def test_tiling_prints_its_tables(odp, make_picture, tmp_path, monkeypatch):
+    from onedpiece.bench import tiling
+
+    monkeypatch.setattr(tiling, "TOKENS", (2,))
+    monkeypatch.setattr(tiling, "OVERLAPS", (32,))
+    monkeypatch.setattr(tiling, "ADAPTED", (2,))
+    make_picture(480, 320).save(tmp_path / "a.png")
+    result = odp("bench", "tiling", tmp_path)
+    assert result.code == 0
+    assert result.stdout.count(b" dB") == 3 + 2 + 2
