@@ -48,6 +48,7 @@ def describe(data: bytes) -> dict[str, Any]:
         "mode": ("grey" if header.grey else "RGB") + ("" if alpha is None else " with alpha"),
         "tiles": header.grid.count,
         "overlap": header.overlap,
+        "scaled": header.scaled,
         "tokens": header.tokens_per_tile,
         "adaptive": file.allocation.levels is not None,
         "tokens_in_all": file.allocation.total,

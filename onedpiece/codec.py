@@ -20,6 +20,7 @@ from onedpiece.bitstream import (
     OdpFile,
     Part,
     build,
+    can_be_scaled,
     parse,
 )
 from onedpiece.budget import Target
@@ -116,8 +117,13 @@ class Codec:
     ) -> Iterator[np.ndarray]:
         """Tiles of all pictures; how much detail each has is added to the list."""
         for picture, header in zip(pictures, headers, strict=True):
-            cut = tiles.split(picture.pixels, header.grid)
-            for tile, (width, height) in zip(cut, budget.shown(header.grid), strict=True):
+            grid = header.grid
+            pixels = picture.pixels
+            if header.scaled:
+                pixels = tiles.scale(pixels, grid.width, grid.height)
+            for tile, (width, height) in zip(
+                tiles.split(pixels, grid), budget.shown(grid), strict=True
+            ):
                 details.append(budget.detail(tile, width, height))
                 yield tile
 
@@ -216,8 +222,11 @@ class Codec:
 
     def _header(self, picture: Picture) -> Header:
         height, width = picture.pixels.shape[:2]
-        overlap = tiles.free_overlap(width, height)
-        return Header(width, height, MAX_TOKENS, self.model.key, overlap, picture.grey)
+        scaled = can_be_scaled(width, height)
+        overlap = 0 if scaled else tiles.free_overlap(width, height)
+        return Header(
+            width, height, MAX_TOKENS, self.model.key, overlap, picture.grey, scaled=scaled
+        )
 
     def _advance(self, count: int) -> None:
         if self._progress:
@@ -248,8 +257,11 @@ def _picture(file: OdpFile, painted: Iterator[np.ndarray]) -> Picture:
     header = file.header
     alpha = file.part(bitstream.ALPHA)
     metadata = {name: file.part(kind) for name, kind in METADATA_KINDS.items()}
+    pixels = tiles.join(painted, header.grid)
+    if header.scaled:
+        pixels = tiles.scale(pixels, header.width, header.height)
     return Picture(
-        tiles.join(painted, header.grid),
+        pixels,
         header.grey,
         None if alpha is None else unpack_alpha(alpha, header.width, header.height),
         {name: bitstream.expand(data) for name, data in metadata.items() if data is not None},

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 TILE = 256
 """Side of a tile in pixels: what the networks see at once."""
 
+MAX_SCALED = 2048
+"""Longest side in pixels of pictures that are scaled to fill their tiles."""
+
+SLACK = TILE // 4  # pixels that a side may have beyond its tiles before it gets another one
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -58,6 +63,15 @@ class Grid:
             for row in range(self.rows)
             for column in range(self.columns)
         ]
+
+    @classmethod
+    def filled(cls, width: int, height: int) -> Grid:
+        """The tiles that a picture fills when it is scaled to them; they do not overlap.
+
+        A side is made smaller by a fifth at most, and otherwise larger.
+        """
+        columns, rows = (max(1, -(-(side - SLACK) // TILE)) for side in (width, height))
+        return cls(columns * TILE, rows * TILE, 0)
 
     def _tiles_along(self, size: int) -> int:
         if size <= TILE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from PIL import Image
 
 from onedpiece.grid import TILE, Grid
 
@@ -19,6 +20,14 @@ def free_overlap(width: int, height: int) -> int:
     """The largest overlap that needs no more tiles than none would. Bytes are worth more than overlap."""
     fewest = Grid(width, height, 0).count
     return next(o for o in OVERLAPS if Grid(width, height, o).count == fewest)
+
+
+def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (height, width, 3), bicubic, antialiased where it gets smaller."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:

@@ -105,8 +105,8 @@ def one_tile(codec, make_picture) -> bytes:
 
 @pytest.fixture(scope="session")
 def two_tiles(codec, make_picture) -> bytes:
-    """An .odp file of 300x200 pixels and 2 x 32 tokens."""
-    return codec.encode(make_picture(300, 200), 32)
+    """An .odp file of 400x200 pixels and 2 x 32 tokens."""
+    return codec.encode(make_picture(400, 200), 32)
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def seeds(model: bytes) -> list[bytes]:
             levels = tuple(numbers.integers(8, 16, tiles).tolist())
             files.append(build(header, codes, (), Allocation(tiles * tokens - 1, levels)))
             files.append(build(header, codes, parts[:1], Allocation(tiles * tokens - 1)))
-    header = Header(50, 40, 2, model)
+    header = Header(50, 40, 2, model, scaled=True)
     files.append(build(header, codes[:1], [Part(ALPHA, pack_alpha(alpha))]))
     return files
 

@@ -22,9 +22,9 @@ def test_valid_files_hold_what_is_written_beside_them(name):
     file = parse((VECTORS / "valid" / f"{name}.odp").read_bytes())
     expected = json.loads((VECTORS / "valid" / f"{name}.json").read_text())
     header = file.header
-    assert [header.width, header.height, header.overlap, header.grey] == [
-        expected[key] for key in ("width", "height", "overlap", "grey")
-    ]
+    for key in ("width", "height", "overlap", "grey", "scaled"):
+        assert getattr(header, key) == expected[key]
+    assert header.grid.count == expected["tiles"]
     assert header.model.hex() == expected["model"]
     assert header.tokens_per_tile == expected["tokens_per_tile"]
     assert file.allocation.total == expected["total"]

@@ -2,7 +2,7 @@
 
 from onedpiece.bitstream.allocation import LEVELS, MAX_TOKENS, Allocation
 from onedpiece.bitstream.container import MAX_PIXELS, OdpFile, build, fitting, parse, truncate
-from onedpiece.bitstream.header import MAGIC, MAX_SIDE, VERSION, Header
+from onedpiece.bitstream.header import MAGIC, MAX_SIDE, VERSION, Header, can_be_scaled
 from onedpiece.bitstream.parts import ALPHA, EXIF, ICC, MAX_PART_BYTES, XMP, Part, expand, squeeze
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "OdpFile",
     "Part",
     "build",
+    "can_be_scaled",
     "expand",
     "fitting",
     "parse",

@@ -8,7 +8,7 @@ from onedpiece.bitstream.allocation import MAX_TOKENS
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.bitstream.checksum import crc8
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
-from onedpiece.grid import TILE, Grid
+from onedpiece.grid import MAX_SCALED, TILE, Grid
 
 MAGIC = b"\x9dP"
 """0x1D for 1-D with the high bit set, so that a 7-bit transfer shows, then P for Piece."""
@@ -22,6 +22,7 @@ OVERLAP_UNIT = 8
 MAX_OVERLAP = 15 * OVERLAP_UNIT
 
 _SIZE_ORDER = 8
+_SCALED = 1  # layout; 0 is native resolution
 _SHORT_TOKENS = {2**exponent: exponent - 1 for exponent in range(1, 9)}
 
 _FOREIGN = {
@@ -43,6 +44,8 @@ class Header:
     model: the first 3 bytes of the SHA-256 of the model's weights file.
     overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. A picture of
         256x256 pixels is one tile and stores no overlap: there it is always set to 0.
+    scaled: the picture is scaled to fill tiles that do not overlap; only with sides of at most 2048 pixels that are
+        not multiples of 256 already.
     grey: the decoded picture is greyscale.
     entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
     has_parts: optional parts lie between the header and the tokens.
@@ -61,6 +64,7 @@ class Header:
     entropy_coded: bool = False
     has_parts: bool = False
     has_allocation: bool = False
+    scaled: bool = False
 
     def __post_init__(self) -> None:
         if max(self.width, self.height) > MAX_SIDE:
@@ -78,6 +82,8 @@ class Header:
             raise ValueError(
                 f"overlap must be a multiple of {OVERLAP_UNIT}, 0 to {MAX_OVERLAP} pixels"
             )
+        if self.scaled and (self.overlap or not can_be_scaled(self.width, self.height)):
+            raise ValueError(f"{self.width}x{self.height} pixels cannot be scaled to their tiles")
         if _is_plain_tile(self.width, self.height):
             object.__setattr__(self, "overlap", 0)
             object.__setattr__(self, "has_allocation", False)
@@ -89,7 +95,9 @@ class Header:
 
     @property
     def grid(self) -> Grid:
-        """The tiles of the picture."""
+        """The tiles of the picture, or of what it is scaled to."""
+        if self.scaled:
+            return Grid.filled(self.width, self.height)
         return Grid(self.width, self.height, self.overlap)
 
     def pack(self) -> bytes:
@@ -139,8 +147,10 @@ class Header:
         # The checksum comes before any meaning, so that a flipped bit is damage and not a feature.
         if bits.read(8) != crc8(data[:guarded]):
             raise DamagedFile("the header is damaged: its checksum does not match")
-        if must_refuse or layout:
+        if must_refuse or layout > _SCALED:
             raise UnsupportedFile("the file needs a newer reader")
+        if layout == _SCALED and (overlap or not can_be_scaled(width, height)):
+            raise DamagedFile("the header is damaged: such a picture is never scaled")
         header = cls(
             width=width,
             height=height,
@@ -151,6 +161,7 @@ class Header:
             entropy_coded=bool(entropy_coded),
             has_parts=bool(has_parts),
             has_allocation=bool(counts),
+            scaled=layout == _SCALED,
         )
         if header.pack() != data[: guarded + 1]:
             raise DamagedFile("the header is not in its canonical form")
@@ -163,7 +174,7 @@ class Header:
         bits.write(1, 1)
         bits.write_exp_golomb(self.width - 1, _SIZE_ORDER)
         bits.write_exp_golomb(self.height - 1, _SIZE_ORDER)
-        bits.write(0, 2)  # layout: tiles at native resolution
+        bits.write(_SCALED if self.scaled else 0, 2)
         bits.write(self.overlap // OVERLAP_UNIT, 4)
         bits.write(self.has_allocation, 1)
 
@@ -174,6 +185,12 @@ class Header:
         else:
             bits.write(1, 1)
             bits.write(self.tokens_per_tile - 1, 8)
+
+
+def can_be_scaled(width: int, height: int) -> bool:
+    """Whether there is a scaled form of a picture of this size."""
+    native = width % TILE == 0 and height % TILE == 0
+    return not native and max(width, height) <= MAX_SCALED
 
 
 def _is_plain_tile(width: int, height: int) -> bool:

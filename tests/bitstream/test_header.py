@@ -22,7 +22,7 @@ MODEL = bytes.fromhex("a1b2c3")
 TILE_64 = Header(256, 256, 64, MODEL)
 
 sides = st.integers(1, MAX_SIDE) | st.just(256)
-headers = st.builds(
+native = st.builds(
     Header,
     width=sides,
     height=sides,
@@ -33,6 +33,15 @@ headers = st.builds(
     entropy_coded=st.booleans(),
     has_parts=st.booleans(),
     has_allocation=st.booleans(),
+)
+headers = native | native.map(
+    lambda header: replace(
+        header,
+        width=1 + header.width % 255,
+        height=1 + header.height % 2048,
+        overlap=0,
+        scaled=True,
+    )
 )
 
 
@@ -190,8 +199,7 @@ class TestUnknown:
         "fields",
         [
             ("00011000", "0", "0 101"),  # must refuse
-            ("00010000", "1 100000000 100000000 01 0000 0", "0 101"),  # layouts
-            ("00010000", "1 100000000 100000000 10 0000 0", "0 101"),
+            ("00010000", "1 100000000 100000000 10 0000 0", "0 101"),  # layouts
             ("00010000", "1 100000000 100000000 11 0000 0", "0 101"),
         ],
     )
@@ -202,6 +210,42 @@ class TestUnknown:
     def test_the_helper_of_these_tests_writes_readable_headers(self):
         fields = ("00010000", "1 100000000 100000000 00 0000 0", "0 101")
         assert Header.unpack(raw_header(*fields))[0] == Header(1, 1, 64, MODEL)
+
+
+class TestScaled:
+    @pytest.mark.parametrize(
+        "size, tiles",
+        [
+            ((1, 1), (1, 1)),
+            ((320, 64), (1, 1)),
+            ((321, 500), (2, 2)),
+            ((576, 577), (2, 3)),
+            ((2048, 9), (8, 1)),
+        ],
+    )
+    def test_a_side_beyond_its_tiles_by_a_quarter_gets_another_one(self, size, tiles):
+        grid = Header(*size, 64, MODEL, scaled=True).grid
+        assert (grid.columns, grid.rows, grid.overlap) == (*tiles, 0)
+        assert (grid.width, grid.height) == (256 * tiles[0], 256 * tiles[1])
+
+    def test_overlap_long_sides_and_whole_tiles_are_damage(self):
+        def side(pixels):
+            code = f"{pixels + 255:b}"
+            return "0" * (len(code) - 9) + code
+
+        for width, height, overlap in ((1, 1, "0001"), (2049, 1, "0000"), (512, 256, "0000")):
+            data = raw_header(
+                "00010000", "1", side(width), side(height), f"01 {overlap} 0", "0 101"
+            )
+            with pytest.raises(DamagedFile):
+                Header.unpack(data)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"overlap": 8}, {"width": 2049}, {"width": 512, "height": 256}]
+    )
+    def test_others_are_mistakes_of_the_caller(self, wrong):
+        with pytest.raises(ValueError):
+            replace(Header(300, 300, 64, MODEL), scaled=True, **wrong)
 
 
 class TestLimits:

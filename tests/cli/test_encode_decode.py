@@ -16,7 +16,7 @@ from onedpiece.bitstream import parse, truncate
 @pytest.fixture
 def picture_file(tmp_path, make_picture):
     path = tmp_path / "in.png"
-    make_picture(300, 200).save(path)
+    make_picture(400, 200).save(path)
     return path
 
 
@@ -34,10 +34,10 @@ class TestEncode:
         result = run_odp("encode", picture_file, "out.odp", "--tokens", 32, "--device", "cpu")
         assert (result.code, result.stdout) == (0, b"")
         data = (tmp_path / "out.odp").read_bytes()
-        assert data == codec.encode(make_picture(300, 200), 32)
-        bpp = 8 * len(data) / (300 * 200)
+        assert data == codec.encode(make_picture(400, 200), 32)
+        bpp = 8 * len(data) / (400 * 200)
         assert result.stderr == (
-            f"{picture_file} -> out.odp  300x200, 32 tokens, {len(data)} bytes, {bpp:.4f} bpp\n"
+            f"{picture_file} -> out.odp  400x200, 32 tokens, {len(data)} bytes, {bpp:.4f} bpp\n"
         )
 
     def test_without_tokens_it_takes_256(self, run_odp, picture_file, tmp_path):
@@ -55,11 +55,11 @@ class TestEncode:
         assert json.loads(line) == {
             "input": str(picture_file),
             "output": "out.odp",
-            "width": 300,
+            "width": 400,
             "height": 200,
             "tokens": 8,
             "bytes": size,
-            "bpp": round(8 * size / 60_000, 5),
+            "bpp": round(8 * size / 80_000, 5),
         }
 
     def test_a_model_directory_stands_in_for_a_name(self, run_odp, picture_file, codec, tmp_path):
@@ -69,7 +69,7 @@ class TestEncode:
     def test_from_stdin_to_stdout(self, run_odp, picture_file, codec, make_picture):
         result = run_odp("encode", "-", "-", "-n", 16, stdin=picture_file.read_bytes())
         assert result.code == 0
-        assert result.stdout == codec.encode(make_picture(300, 200), 16)
+        assert result.stdout == codec.encode(make_picture(400, 200), 16)
 
 
 class TestDecode:
@@ -78,7 +78,7 @@ class TestDecode:
     ):
         result = run_odp("decode", odp_file, "out.png", "--device", "cpu")
         assert (result.code, result.stdout) == (0, b"")
-        assert result.stderr == f"{odp_file} -> out.png  300x200, 32 tokens used\n"
+        assert result.stderr == f"{odp_file} -> out.png  400x200, 32 tokens used\n"
         with Image.open(tmp_path / "out.png") as decoded:
             difference = np.asarray(decoded, int) - np.asarray(codec.decode(two_tiles), int)
         assert abs(difference).max() <= 1
@@ -91,7 +91,7 @@ class TestDecode:
     ):
         assert run_odp("decode", odp_file, name).code == 0
         with Image.open(tmp_path / name) as decoded:
-            assert (decoded.format, decoded.size) == (format, (300, 200))
+            assert (decoded.format, decoded.size) == (format, (400, 200))
 
     def test_tokens_use_a_prefix(self, run_odp, odp_file, two_tiles, tmp_path):
         (tmp_path / "short.odp").write_bytes(truncate(two_tiles, 5))
@@ -106,7 +106,7 @@ class TestDecode:
         result = run_odp("decode", "cut.odp", "out.png")
         assert result.code == 0
         assert result.stderr == (
-            "cut.odp -> out.png  300x200, 10 tokens used\n"
+            "cut.odp -> out.png  400x200, 10 tokens used\n"
             "odp: cut.odp: the file is cut: 20 of 64 tokens are here\n"
         )
         result = run_odp("decode", "cut.odp", "out.png", "--json", "--force")
@@ -126,7 +126,7 @@ class TestDecode:
         assert result.code == 0
         with Image.open(io.BytesIO(result.stdout)) as decoded:
             decoded.load()
-            assert (decoded.format, decoded.size) == ("PNG", (300, 200))
+            assert (decoded.format, decoded.size) == ("PNG", (400, 200))
 
     def test_the_name_of_an_input_does_not_matter(self, run_odp, two_tiles, tmp_path):
         (tmp_path / "photo.bin").write_bytes(two_tiles)

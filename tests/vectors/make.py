@@ -43,6 +43,8 @@ def facts(file: OdpFile) -> dict:
         "height": header.height,
         "grey": header.grey,
         "overlap": header.overlap,
+        "scaled": header.scaled,
+        "tiles": header.grid.count,
         "model": header.model.hex(),
         "tokens_per_tile": header.tokens_per_tile,
         "total": file.allocation.total,
@@ -61,6 +63,7 @@ def valid() -> dict[str, bytes]:
     one = Header(256, 256, 4, MODEL)
     two = Header(300, 200, 3, MODEL, overlap=16, grey=True)
     six = Header(700, 300, 5, MODEL)
+    scaled = Header(700, 300, 2, MODEL, scaled=True)
     notes = [Part(0x7E, b"note"), Part(0x7F, b"")]
     whole = build(one, np.array([[1, 2, 0xABC, 4095]]))
     return {
@@ -68,6 +71,7 @@ def valid() -> dict[str, bytes]:
         "one-tile-cut-in-a-token": whole[:10],
         "one-tile-cut-after-the-header": whole[:8],
         "one-tile-odd": build(Header(256, 256, 3, MODEL), tokens(1)),
+        "scaled": build(scaled, tokens(3)),
         "one-pixel": build(Header(1, 1, 1, MODEL), tokens(1)),
         "all-tokens": build(Header(256, 256, 256, MODEL), tokens(1)),
         "two-tiles-grey-parts": build(two, tokens(2), notes),
