@@ -15,8 +15,8 @@ from onedpiece.tokenizer.config import CONFIGS, Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece, build
 from onedpiece.training.data import Pictures, shards
 from onedpiece.training.entropy import all_tokens, held_out_bits, position_entropy
-from onedpiece.training.evaluate import evaluate, load_folder
-from onedpiece.training.features import Vgg
+from onedpiece.training.evaluate import LENGTHS, Score, evaluate, load_folder, of_pixels, psnr
+from onedpiece.training.features import Lpips, Vgg
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model
 from onedpiece.training.parts import inherit, pack, unpack
@@ -66,9 +66,11 @@ def main() -> None:
     verb.add_argument("--watch", type=Path, help="folder of pictures to evaluate on now and then")
     verb.set_defaults(do=train_verb)
 
-    verb = verbs.add_parser("evaluate", help="print PSNR over a folder of pictures")
+    verb = verbs.add_parser("evaluate", help="print scores over a folder of pictures")
     _add_run(verb)
     verb.add_argument("pictures", type=Path)
+    verb.add_argument("--tokens", type=int, nargs="+", default=LENGTHS)
+    verb.add_argument("--features", type=Path, help="folder with the feature networks' weights")
     verb.set_defaults(do=evaluate_verb)
 
     verb = verbs.add_parser(
@@ -161,8 +163,16 @@ def _arrived(places: list[Path], known: list[Path]) -> bool:
 
 
 def evaluate_verb(args: argparse.Namespace) -> None:
-    for length, scores in evaluate(averaged_model(args.run), load_folder(args.pictures)).items():
-        print(f"{length:4d} tokens  {scores.mean():6.3f} dB  worst {scores.min():6.2f}")
+    model, pictures = averaged_model(args.run), load_folder(args.pictures)
+    scores: dict[str, Score] = {"dB": psnr}
+    if args.features:
+        scores["LPIPS"] = of_pixels(Lpips.load(args.features))
+        scores["VGG"] = of_pixels(Vgg.load(args.features))
+    lengths = tuple(args.tokens)
+    found = {name: evaluate(model, pictures, lengths, score) for name, score in scores.items()}
+    for length in lengths:
+        means = "  ".join(f"{values[length].mean():6.3f} {name}" for name, values in found.items())
+        print(f"{length:4d} tokens  {means}  worst {found['dB'][length].min():6.2f} dB", flush=True)
 
 
 def entropy_verb(args: argparse.Namespace) -> None:
