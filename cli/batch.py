@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import json
 import os
 import sys
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -111,12 +112,14 @@ class Work(Generic[Loaded, Made]):
     read:    job -> what the network needs; raises OdpError.
     process: several of them at once -> results in the same order; raises OdpError.
     write:   job, what `read` gave, result -> what to report; raises OdpError.
+    group:   files to process at once; more than one if their tiles can share batches.
     """
 
     weigh: Callable[[Job], int]
     read: Callable[[Job], Loaded]
     process: Callable[[list[Loaded]], list[Made]]
     write: Callable[[Job, Loaded, Made], Done]
+    group: int = GROUP
 
 
 def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
@@ -127,7 +130,7 @@ def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
     Raises typer.BadParameter for wrong usage and OdpError if the list cannot be read.
     """
     if inputs.out_dir is None:
-        if len(inputs.paths) != 2 or inputs.files_from or inputs.recursive or inputs.skip:
+        if len(inputs.paths) != 2 or inputs.files_from or inputs.recursive:
             raise typer.BadParameter("give IN and OUT, or --out-dir for several inputs")
         return [Job(inputs.paths[0], inputs.paths[1])]
     found = list(expand(inputs.paths, suffixes, inputs.recursive))
@@ -152,20 +155,40 @@ def expand(
             if not files_here:
                 yield path, Path(path.name or "folder")  # fails as a file
         elif not path.exists() and glob.has_magic(str(path)):
-            for match in sorted(glob.glob(str(path), recursive=True)) or [str(path)]:
-                yield Path(match), Path(Path(match).name)
+            found = False
+            plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+            root = Path(*plain)
+            for match in map(Path, sorted(glob.glob(str(path), recursive=True))):
+                if not match.is_dir():
+                    yield match, match.relative_to(root)
+                    found = True
+            if not found:
+                yield path, Path(path.name)
         else:
             yield path, Path(path.name)
 
 
 def _listed(list_file: Path) -> Iterator[Path]:
-    lines = files.read(list_file).split(b"\n")
-    yield from (Path(os.fsdecode(line)) for line in (line.rstrip(b"\r") for line in lines) if line)
+    """Paths of a list whose lines end as those of `find` do, or in zeros as those of `find -print0` do."""
+    data = files.read(list_file)
+    for line in data.split(b"\0" if b"\0" in data else b"\n"):
+        path = Path(os.fsdecode(line.rstrip(b"\r")))
+        if path == files.STREAM:
+            raise OdpError(f"{list_file} names standard input")
+        if path.name:  # find's "." is no file
+            yield path
 
 
 def _below(path: Path) -> Path:
-    """A relative path as it is, the name alone of any other, so that outputs stay in their folder."""
-    return Path(path.name) if path.is_absolute() or ".." in path.parts else path
+    """Where the output of a path of a list goes: the same tree, but never out of the output folder."""
+    return Path(*(part for part in path.parts if part not in (path.anchor, "..")))
+
+
+def _taken(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # such a name fails when it is written
 
 
 @contextlib.contextmanager
@@ -176,7 +199,7 @@ def tile_bar(
     tiles = 0
     if len(jobs) == 1 and not silent and sys.stderr.isatty():
         with contextlib.suppress(*FAILURES):  # will be reported when the picture is read
-            tiles = weigh(jobs[0]) // PIXELS_PER_TILE
+            tiles = weigh(jobs[0]) // PIXELS_PER_TILE if files.is_regular(jobs[0].source) else 0
     with progress(tiles if tiles >= TILES_WITH_BAR else 0) as advance:
         yield advance
 
@@ -187,7 +210,11 @@ def run(
     """Do all jobs; a failed one does not stop the others. Raises typer.Exit(1) if any failed."""
     failures = 0
     claimed: set[Path] = set()
-    todo = [job for job in jobs if not (inputs.skip and job.target.exists())]
+    # An output that several inputs share says nothing about the others.
+    shared = Counter(job.target for job in jobs)
+    todo = [
+        job for job in jobs if not (inputs.skip and shared[job.target] == 1 and _taken(job.target))
+    ]
     with_bar = report.wants_bar(len(todo))
 
     def load(job: Job) -> Loaded:
@@ -211,7 +238,7 @@ def run(
 
     with ThreadPoolExecutor(4) as pool, progress(len(todo) if with_bar else 0) as advance:
         writing: deque[tuple[Job, Future[Done]]] = deque()
-        for group in _groups(pool, load, _weighed(work, todo)):
+        for group in _groups(pool, load, _weighed(work, todo), work.group):
             ready = []
             for job, future in group:
                 try:
@@ -223,7 +250,7 @@ def run(
                     failures += 1
                     report.failed(job.source, error)
             for job, loaded, made in _process(ready, work):
-                if isinstance(made, OdpError):
+                if isinstance(made, FAILURES):
                     failures += 1
                     report.failed(job.source, made)
                 else:
@@ -241,7 +268,7 @@ def run(
 
 def _process(
     ready: list[tuple[Job, Loaded]], work: Work[Loaded, Made]
-) -> Iterator[tuple[Job, Loaded, Made | OdpError]]:
+) -> Iterator[tuple[Job, Loaded, Made | Exception]]:
     """Results of a group; if the group fails as a whole, of its members one by one."""
     if not ready:
         return
@@ -249,7 +276,7 @@ def _process(
         made: list[Any] = work.process([loaded for _, loaded in ready])
     except (DeviceError, ModelError):
         raise  # would fail for every file
-    except OdpError as error:
+    except (OdpError, MemoryError) as error:
         if len(ready) == 1:
             made = [error]
         else:
@@ -262,6 +289,9 @@ def _process(
 
 def _weighed(work: Work[Any, Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, int]]:
     for job in jobs:
+        if not files.is_regular(job.source):  # a pipe must not be opened twice
+            yield job, 0
+            continue
         try:
             yield job, work.weigh(job)
         except FAILURES:
@@ -269,7 +299,10 @@ def _weighed(work: Work[Any, Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, i
 
 
 def _groups(
-    pool: ThreadPoolExecutor, load: Callable[[Job], Loaded], jobs: Iterator[tuple[Job, int]]
+    pool: ThreadPoolExecutor,
+    load: Callable[[Job], Loaded],
+    jobs: Iterator[tuple[Job, int]],
+    size: int,
 ) -> Iterator[list[tuple[Job, Future[Loaded]]]]:
     """Jobs to be done together, while the inputs of more are being read: at most PIXELS or one picture in all."""
     waiting: deque[tuple[Job, int, Future[Loaded]]] = deque()
@@ -279,7 +312,7 @@ def _groups(
             job, weight = held
             waiting.append((job, weight, pool.submit(load, job)))
             pixels, held = pixels + weight, next(jobs, None)
-        group = [waiting.popleft() for _ in range(min(GROUP, len(waiting)))]
+        group = [waiting.popleft() for _ in range(min(size, len(waiting)))]
         yield [(job, future) for job, _, future in group]
         pixels -= sum(weight for _, weight, _ in group)
 

@@ -37,6 +37,7 @@ def decode(
     allow_truncated: Annotated[
         bool, typer.Option(help="Decode files that were cut off, with a warning, or refuse them.")
     ] = True,
+    background: options.Background = None,
     out_dir: options.OutDir = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
@@ -54,6 +55,7 @@ def decode(
     """Decode .odp files, complete or cut, to pictures (PNG, or what OUT's extension says)."""
     paths = paths or []
     options.check_streams(paths, out_dir, json)
+    behind = options.colour(background)
 
     from onedpiece.bitstream import Header, parse
     from onedpiece.cli import batch
@@ -67,14 +69,15 @@ def decode(
         )
 
     def write(job: batch.Job, file: OdpFile, picture: Picture) -> batch.Done:
-        files.write(job.target, _picture_bytes(picture, job.target), force)
+        files.write(job.target, _picture_bytes(picture, job.target, behind), force)
         header = file.header
-        used = min(tokens, file.tokens.shape[1])
+        used = min(tokens, -(-file.arrived // header.grid.count))
         facts = {
             "width": header.width,
             "height": header.height,
             "tokens": used,
             "tokens_in_complete_file": header.tokens_per_tile,
+            "cut": file.is_cut,
         }
         line = f"{header.width}x{header.height}, {used} tokens used"
         return batch.Done(facts, line, _cut(file) if file.is_cut else None)
@@ -128,18 +131,24 @@ def _metadata_options(image: Image.Image, name: str) -> dict[str, object]:
     return options
 
 
-def _picture_bytes(picture: Picture, target: Path) -> bytes:
-    from onedpiece.image import to_pillow
+def _picture_bytes(
+    picture: Picture, target: Path, background: tuple[int, int, int] | None
+) -> bytes:
+    from onedpiece.image import flattened, to_pillow
 
     out = io.BytesIO()
     try:
         name = _format_of(target)
+        if background is not None:
+            picture = flattened(picture, background)
         image = to_pillow(picture)
         if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
             raise OutputError(
-                f"{target}: {name} has no transparency: write a PNG, or encode with --background"
+                f"{target}: {name} has no transparency: write a PNG, or use --background"
             )
         image.save(out, name, **SAVE_OPTIONS.get(name, {}), **_metadata_options(image, name))
-    except (OSError, ValueError, KeyError) as error:
+    except OutputError:
+        raise
+    except Exception as error:  # Pillow's plugins raise what they like, for broken metadata too
         raise OutputError(f"{target} cannot be written: {error}") from error
     return out.getvalue()

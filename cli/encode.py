@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +11,6 @@ from onedpiece.cli import app, options
 
 if TYPE_CHECKING:
     from onedpiece.budget import Target
-    from onedpiece.image import Colour
-
-
-class Metadata(StrEnum):
-    """What to keep of a picture's metadata."""
-
-    none = "none"
-    exif = "exif"
-    icc = "icc"
-    xmp = "xmp"
-    all = "all"
 
 
 @app.command()
@@ -54,16 +42,10 @@ def encode(
             help="More of the tokens where there is detail (always so without --tokens).",
         ),
     ] = False,
-    background: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLOR", help="Put a colour behind transparent pixels: white, #20a0ff."
-        ),
-    ] = None,
+    background: options.Background = None,
     metadata: Annotated[
-        list[Metadata] | None,
-        typer.Option(help="Metadata to keep; may be repeated. [default: none]"),
-    ] = None,
+        str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
+    ] = "none",
     out_dir: options.OutDir = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
@@ -92,21 +74,19 @@ def encode(
 
     # A picture either can be read, or is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
-    Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow fails at twice this number
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow fails at twice this number
     if out_dir is None and len(paths) == 2 and paths[1].suffix.lower() in suffixes():
         raise typer.BadParameter(
             f"{paths[1]} is named like a picture: for several inputs use --out-dir"
         )
-    reading = Reading(max_pixels, _colour(background), _kinds(metadata or []))
+    reading = Reading(max_pixels, options.colour(background), _kinds(metadata))
 
     def weigh(job: batch.Job) -> int:
-        if job.source == files.STREAM:
-            return 0
         with open_lazily(job.source) as image:
             return image.width * image.height
 
     def read(job: batch.Job) -> Picture:
-        source = files.read(job.source) if job.source == files.STREAM else job.source
+        source = job.source if files.is_regular(job.source) else files.read(job.source)
         return open_picture(source, reading)
 
     def write(job: batch.Job, picture: Picture, data: bytes) -> batch.Done:
@@ -153,19 +133,10 @@ def _target(
         ) from None
 
 
-def _colour(name: str | None) -> Colour | None:
-    from PIL import ImageColor
+def _kinds(asked: str) -> frozenset[str]:
+    from onedpiece.image import METADATA
 
-    if name is None:
-        return None
-    try:
-        red, green, blue = ImageColor.getrgb(name)[:3]
-    except ValueError:
-        raise typer.BadParameter(f"'{name}' is no colour: try white or #20a0ff") from None
-    return red, green, blue
-
-
-def _kinds(asked: list[Metadata]) -> frozenset[str]:
-    if Metadata.all in asked:
-        return frozenset({"exif", "icc", "xmp"})
-    return frozenset(kind.value for kind in asked) - {"none"}
+    kinds = {"none": set(), "all": set(METADATA)}.get(asked, set(asked.split(",")))
+    if not kinds <= set(METADATA):
+        raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(METADATA)}")
+    return frozenset(kinds)

@@ -37,6 +37,11 @@ def beginning(path: Path) -> bytes:
         raise OdpError(f"cannot be opened: {error.strerror}") from error
 
 
+def is_regular(path: Path) -> bool:
+    """Whether a path names a file that can be read more than once: no stream, no pipe."""
+    return path != STREAM and path.is_file()
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and what is above it. Raises OutputError."""
     try:

@@ -49,6 +49,25 @@ SkipExisting = Annotated[
 ]
 
 
+Background = Annotated[
+    str | None,
+    typer.Option(metavar="COLOR", help="Put a colour behind transparent pixels: white, #20a0ff."),
+]
+
+
+def colour(name: str | None) -> tuple[int, int, int] | None:
+    """A colour by name or in hexadecimal. Raises typer.BadParameter."""
+    from PIL import ImageColor
+
+    if name is None:
+        return None
+    try:
+        red, green, blue = ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise typer.BadParameter(f"'{name}' is no colour: try white or #20a0ff") from None
+    return red, green, blue
+
+
 def check_streams(paths: list[Path], out_dir: Path | None, json: bool) -> None:
     """Refuse combinations in which two things would share standard output, or that make no file name."""
     if out_dir is not None and STREAM in paths:

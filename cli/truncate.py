@@ -23,7 +23,10 @@ def truncate(
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Keep only the first tokens: the bytes that encoding with so few would give."""
+    """Keep only the first tokens: the bytes that encoding with so few would give.
+
+    With --bytes that is so if the file was made for --bytes, --bpp, --psnr or with --adaptive.
+    """
     from onedpiece import bitstream
     from onedpiece.cli import files
     from onedpiece.errors import OdpError
@@ -32,7 +35,9 @@ def truncate(
         raise typer.BadParameter("give --tokens or --bytes")
     files.check_free(target, force)
     try:
-        data = bitstream.truncate(files.read(source), tokens, max_bytes)
+        data = bitstream.truncate(
+            files.read(source), tokens, max_bytes, max_pixels=bitstream.MAX_SIDE**2
+        )
     except OdpError as error:
         raise type(error)(f"{source}: {error}") from error
     files.write(target, data, force)

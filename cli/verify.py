@@ -20,7 +20,7 @@ def verify(
     Tokens carry no checksum: a wrong one is a wrong picture, not an error.
     """
     from onedpiece.alpha import unpack_alpha
-    from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, expand, parse
+    from onedpiece.bitstream import ALPHA, EXIF, ICC, XMP, expand, parse
     from onedpiece.cli import batch, files
     from onedpiece.errors import DamagedFile, OdpError
     from onedpiece.models.registry import find_by_key
@@ -28,15 +28,16 @@ def verify(
     failed = False
     for path in paths:
         try:
-            file = parse(files.read(path), MAX_SIDE**2)
+            file = parse(files.read(path))
             if file.is_cut:
                 total = file.allocation.total
                 raise DamagedFile(f"the file is cut: {file.arrived} of {total} tokens are here")
             alpha = file.part(ALPHA)
             if alpha is not None:
                 unpack_alpha(alpha, file.header.width, file.header.height)
-            for kind in (EXIF, ICC, XMP):
-                expand(file.part(kind) or b"")
+            for part in file.parts:
+                if part.kind in (EXIF, ICC, XMP):
+                    expand(part.data)
             find_by_key(file.header.model)
         except OdpError as error:
             failed = True

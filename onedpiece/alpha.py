@@ -8,19 +8,24 @@ from PIL import Image
 from onedpiece.bitstream import expand, squeeze
 from onedpiece.errors import DamagedFile
 
-CELL = 4  # pixels to a side that share a value
-STEPS = 7  # from transparent to opaque
+CELLS = (
+    (64, 1),
+    (128, 2),
+    (1 << 15, 4),
+)  # longest side of a picture, pixels to a side that share a value
+STEPS = 15  # from transparent to opaque
 MAX_CELL = 64
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:
     """uint8 (H, W), 0 transparent to 255 opaque -> data of a part."""
     height, width = alpha.shape
-    rows, columns = -(-height // CELL), -(-width // CELL)
-    padded = np.pad(alpha, ((0, rows * CELL - height), (0, columns * CELL - width)), "edge")
-    means = padded.reshape(rows, CELL, columns, CELL).mean((1, 3))
-    plane = (means * STEPS / 255).round().astype(np.uint8)
-    return bytes([CELL, STEPS]) + squeeze(plane.tobytes())
+    cell = next(cell for longest, cell in CELLS if max(height, width) <= longest)
+    rows, columns = -(-height // cell), -(-width // cell)
+    padded = np.pad(alpha, ((0, rows * cell - height), (0, columns * cell - width)), "edge")
+    means = padded.reshape(rows, cell, columns, cell).mean((1, 3), dtype=np.float32)
+    plane = (means * (STEPS / 255)).round().astype(np.uint8)
+    return bytes([cell, STEPS]) + squeeze(plane.tobytes())
 
 
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
@@ -32,6 +37,7 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
     plane = np.frombuffer(expand(data[2:], rows * columns), np.uint8)
     if len(plane) != rows * columns or plane.max() > steps:
         raise DamagedFile("the transparency of the picture is damaged")
-    values = (plane.reshape(rows, columns) * (255 / steps)).round().astype(np.uint8)
+    shades = (np.arange(256) * (255 / steps)).round().clip(max=255).astype(np.uint8)
+    values = shades[plane].reshape(rows, columns)
     fine = Image.fromarray(values).resize((columns * cell, rows * cell), Image.Resampling.BILINEAR)
     return np.asarray(fine.crop((0, 0, width, height)))

@@ -155,7 +155,11 @@ class Codec:
         max_bytes = target.bytes_for(header.pixels)
         if max_bytes is not None:
             most = count * MAX_TOKENS
-            return written(bitstream.fitting(header, parts, levels, max_bytes, most))
+            try:
+                return written(bitstream.fitting(header, parts, levels, max_bytes, most))
+            except OdpError:
+                levels = None  # which take some bytes themselves
+                return written(bitstream.fitting(header, parts, levels, max_bytes, most))
         assert target.psnr is not None
         return self._reach(target.psnr, picture, lambda mean: written(count * mean))
 
@@ -223,10 +227,7 @@ class Codec:
     def _header(self, picture: Picture) -> Header:
         height, width = picture.pixels.shape[:2]
         scaled = can_be_scaled(width, height)
-        overlap = 0 if scaled else tiles.free_overlap(width, height)
-        return Header(
-            width, height, MAX_TOKENS, self.model.key, overlap, picture.grey, scaled=scaled
-        )
+        return Header(width, height, MAX_TOKENS, self.model.key, 0, picture.grey, scaled=scaled)
 
     def _advance(self, count: int) -> None:
         if self._progress:

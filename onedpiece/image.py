@@ -35,6 +35,12 @@ FORMATS = [
 
 ORIENTATION = 0x0112  # Exif
 
+DESCRIPTIVE = {0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
+"""Tags of Exif that say something about the picture: description, camera, author, time, place."""
+
+PROFILE_OF = {"RGB": b"RGB ", "RGBA": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
+"""Colour space that an ICC profile must name to fit a mode."""
+
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"}
 WIDE_MODES = {"I", "I;16", "I;16B", "I;16L", "F"}
 
@@ -112,10 +118,10 @@ def from_pillow(image: Image.Image, reading: Reading = Reading()) -> Picture:
 
 def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
     grey = image.mode in GREY_MODES
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _exif(image).get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     metadata = _metadata(image, reading.metadata)
-    profile = None if "icc" in reading.metadata else image.info.get("icc_profile")
+    profile = None if "icc" in metadata else image.info.get("icc_profile")
     if image.mode in WIDE_MODES:
         image = _eight_bits(image)
     alpha = None
@@ -128,12 +134,10 @@ def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
     pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if alpha is None or alpha.getextrema() == (255, 255):
         return Picture(pixels, grey, None, metadata)
+    opacity = np.asarray(alpha)
     if reading.background is not None:
-        grey = grey and len(set(reading.background)) == 1
-        return Picture(
-            _flatten(pixels, np.asarray(alpha), reading.background), grey, None, metadata
-        )
-    return Picture(_fill_hidden(pixels, np.asarray(alpha)), grey, np.asarray(alpha), metadata)
+        return flattened(Picture(pixels, grey, opacity, metadata), reading.background)
+    return Picture(_fill_hidden(pixels, opacity), grey, opacity, metadata)
 
 
 def to_pillow(picture: Picture) -> Image.Image:
@@ -148,15 +152,39 @@ def to_pillow(picture: Picture) -> Image.Image:
     return image
 
 
+def flattened(picture: Picture, background: Colour) -> Picture:
+    """The picture on a colour, without transparency."""
+    if picture.alpha is None:
+        return picture
+    grey = picture.grey and len(set(background)) == 1
+    pixels = _flatten(picture.pixels, picture.alpha, background)
+    return Picture(pixels, grey, None, picture.metadata)
+
+
 def _metadata(image: Image.Image, wanted: frozenset[str]) -> dict[str, bytes]:
     found = {}
     for kind in sorted(wanted):
         value = next((image.info[name] for name in METADATA[kind] if name in image.info), None)
         if kind == "exif":
-            value = image.getexif().tobytes() if len(image.getexif()) else None
+            exif = _exif(image)
+            value = exif.tobytes() if len(exif) else None
+        if kind == "icc" and value and value[16:20] != PROFILE_OF.get(image.mode):
+            value = None  # says nothing about the channels that are left
         if value:
             found[kind] = value.encode() if isinstance(value, str) else bytes(value)
     return found
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """Exif tags, none if they are broken; of a TIFF only what does not describe the file itself."""
+    try:
+        exif = image.getexif()
+    except Exception:  # whatever Pillow's parser stumbles over
+        return Image.Exif()
+    if image.format == "TIFF":
+        for tag in set(exif) - DESCRIPTIVE:
+            del exif[tag]
+    return exif
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

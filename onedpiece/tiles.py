@@ -9,17 +9,8 @@ from PIL import Image
 
 from onedpiece.grid import TILE, Grid
 
-OVERLAPS = (32, 24, 0)
-"""Overlaps that are worth having, in pixels: fewer than 24 show a seam at low rates, where mending does better."""
-
 REACH = 12  # pixels on either side of a seam that mending changes
 SMOOTH = 7  # pixels along the seam that are mended alike
-
-
-def free_overlap(width: int, height: int) -> int:
-    """The largest overlap that needs no more tiles than none would. Bytes are worth more than overlap."""
-    fewest = Grid(width, height, 0).count
-    return next(o for o in OVERLAPS if Grid(width, height, o).count == fewest)
 
 
 def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -10,8 +10,10 @@ import argparse
 import random
 import resource
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -28,10 +30,14 @@ from onedpiece.bitstream import (
     squeeze,
     truncate,
 )
+from onedpiece.bitstream.bits import BitReader, OutOfBits
 from onedpiece.bitstream.checksum import crc8
+from onedpiece.bitstream.parts import _unpack_length
 from onedpiece.codec import Codec
 from onedpiece.errors import OdpError
 
+SLOWEST = 2.0  # seconds for a file
+MEMORY = 1024  # MiB
 MAX_PIXELS = 1 << 18  # for decoding, so that mutated sizes do not turn it into a test of patience
 
 
@@ -80,15 +86,34 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 
 def _repair(data: bytearray) -> None:
-    """Make the header's checksum right, wherever the mutated header ends."""
+    """Make checksums right, wherever the mutated header, allocation and parts end; stop where they make no sense."""
     for end in range(7, min(len(data), 17)):
         fixed = bytes(data[:end]) + bytes([crc8(bytes(data[:end]))])
         try:
-            if Header.unpack(fixed + bytes(data[end + 1 :]))[1] == end + 1:
-                data[: end + 1] = fixed
-                return
+            header, position = Header.unpack(fixed + bytes(data[end + 1 :]))
         except OdpError:
             continue
+        if position == end + 1:
+            data[:position] = fixed
+            with suppress(OdpError, OutOfBits, IndexError):
+                _repair_sections(data, header, position)
+            return
+
+
+def _repair_sections(data: bytearray, header: Header, position: int) -> None:
+    if header.has_allocation:
+        tiles = header.grid.count
+        _, end = Allocation._read(BitReader(bytes(data), position), tiles, header.tokens_per_tile)
+        data[end - 1] = crc8(bytes(data[position : end - 1]))
+        position = end
+    if header.has_parts:
+        count, position = data[position], position + 1
+        for _ in range(min(count, 16)):
+            kind = position
+            length, checksum = _unpack_length(bytes(data), position + 1)
+            position = checksum + 4 + length
+            covered = data[kind : kind + 1] + data[checksum + 4 : position]
+            data[checksum : checksum + 4] = zlib.crc32(covered).to_bytes(4, "big")
 
 
 def run(
@@ -107,7 +132,9 @@ def run(
             outcomes[type(error).__name__] += 1
         slowest = max(slowest, time.monotonic() - before)
     took = time.monotonic() - start
+    assert slowest < SLOWEST, f"a file took {slowest:.1f} s"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert memory < MEMORY, f"{memory:.0f} MiB of memory"
     told = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
     return (
         f"{count} files in {took:.0f} s ({told}); slowest {slowest:.3f} s, memory {memory:.0f} MiB"
@@ -116,6 +143,7 @@ def run(
 
 def parse_and_truncate(data: bytes) -> None:
     parse(data)
+    truncate(data, max_bytes=max(11, len(data) - 3))
     truncate(data, tokens=1)
 
 

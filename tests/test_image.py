@@ -180,6 +180,24 @@ class TestMetadata:
         exif.load(open_picture(self.picture_file("JPEG"), self.EVERYTHING).metadata["exif"])
         assert exif[0x010E] == "a gradient" and exif.get(0x0112, 1) == 1
 
+    def test_a_profile_of_other_channels_is_not_kept(self):
+        profile = bytearray(swapped_profile())
+        profile[16:20] = b"CMYK"
+        data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=bytes(profile))
+        assert open_picture(data, self.EVERYTHING).metadata == {}
+
+    def test_broken_exif_does_not_matter(self):
+        data = saved(coloured(), exif=b"Exif\0\0no tags at all")
+        np.testing.assert_array_equal(
+            open_picture(data, self.EVERYTHING).pixels, np.asarray(coloured())
+        )
+
+    def test_of_a_tiff_only_what_describes_the_picture_is_kept(self):
+        data = saved(coloured(), "TIFF", tiffinfo={270: "a gradient"})
+        exif = Image.Exif()
+        exif.load(open_picture(data, self.EVERYTHING).metadata["exif"])
+        assert dict(exif) == {270: "a gradient"}
+
     def test_nothing_there_is_nothing_kept(self):
         assert open_picture(saved(coloured()), self.EVERYTHING).metadata == {}
 

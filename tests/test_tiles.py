@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onedpiece.grid import TILE, Grid
-from onedpiece.tiles import OVERLAPS, REACH, free_overlap, join, split
+from onedpiece.tiles import REACH, join, split
 
 sides = st.integers(1, 700)
 overlaps = st.sampled_from(range(8, 121, 8))
@@ -111,12 +111,3 @@ def test_the_weights_of_every_pixel_add_up_to_one(width, height, overlap):
 def test_decoded_values_out_of_range_are_clipped():
     picture = join(constant_tiles(-20, 300), Grid(480, 256, 32))
     assert picture[0, 0, 0] == 0 and picture[0, -1, 0] == 255
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000))
-def test_the_overlap_costs_no_tile_and_could_not_be_larger(width, height):
-    overlap = free_overlap(width, height)
-    fewest = Grid(width, height, 0).count
-    assert Grid(width, height, overlap).count == fewest
-    larger = [o for o in OVERLAPS if o > overlap]
-    assert all(Grid(width, height, o).count > fewest for o in larger)

@@ -73,7 +73,8 @@ class Allocation:
             allocation, end = cls._read(BitReader(data, start), tiles, tokens_per_tile)
         except OutOfBits as error:
             raise DamagedFile("the allocation of tokens is cut short") from error
-        if allocation.is_plain(tiles) or allocation.pack(tiles) != data[start:end]:
+        pointless = allocation.is_plain(tiles) or (tiles == 1 and allocation.levels is not None)
+        if pointless or allocation.total < tiles or allocation.pack(tiles) != data[start:end]:
             raise DamagedFile("the allocation of tokens is damaged")
         return allocation, end
 

@@ -13,10 +13,11 @@ class OutOfBits(EOFError):
 
 
 class BitWriter:
-    """Collects bits for short strings such as a header."""
+    """Collects bits."""
 
     def __init__(self) -> None:
-        self._value = 0
+        self._whole = bytearray()
+        self._value = 0  # of the bits after the whole bytes
         self._length = 0
 
     def write(self, value: int, width: int) -> None:
@@ -25,6 +26,10 @@ class BitWriter:
             raise ValueError(f"{value} does not fit into {width} bits")
         self._value = self._value << width | value
         self._length += width
+        rest = self._length % 8
+        self._whole += (self._value >> rest).to_bytes(self._length // 8, "big")
+        self._value &= (1 << rest) - 1
+        self._length = rest
 
     def write_exp_golomb(self, value: int, order: int) -> None:
         """Append a number of 0 or more as an Exp-Golomb code of the given order.
@@ -42,7 +47,8 @@ class BitWriter:
     def getvalue(self) -> bytes:
         """All bits so far, with zeros up to the byte boundary."""
         padding = -self._length % 8
-        return (self._value << padding).to_bytes((self._length + padding) // 8, "big")
+        last = (self._value << padding).to_bytes((self._length + padding) // 8, "big")
+        return bytes(self._whole) + last
 
 
 class BitReader:

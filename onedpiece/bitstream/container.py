@@ -153,6 +153,8 @@ def fitting(
     Raises OdpError if one token of each tile is too much already.
     """
     tiles = header.grid.count
+    if most < tiles:
+        raise OdpError(f"the file has {most} tokens, not even one for each of its {tiles} tiles")
 
     def size(total: int) -> int:
         return len(_front(header, Allocation(total, levels), parts)) + payload_size(total)

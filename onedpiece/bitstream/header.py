@@ -67,11 +67,7 @@ class Header:
     scaled: bool = False
 
     def __post_init__(self) -> None:
-        if max(self.width, self.height) > MAX_SIDE:
-            raise LimitExceeded(
-                f"the picture has {self.width}x{self.height} pixels; "
-                f"{MAX_SIDE} a side is the most that the format holds"
-            )
+        _check_sides(self.width, self.height)
         if min(self.width, self.height) < 1:
             raise ValueError(f"a picture has at least 1x1 pixels, not {self.width}x{self.height}")
         if not 1 <= self.tokens_per_tile <= MAX_TOKENS:
@@ -149,6 +145,7 @@ class Header:
             raise DamagedFile("the header is damaged: its checksum does not match")
         if must_refuse or layout > _SCALED:
             raise UnsupportedFile("the file needs a newer reader")
+        _check_sides(width, height)
         if layout == _SCALED and (overlap or not can_be_scaled(width, height)):
             raise DamagedFile("the header is damaged: such a picture is never scaled")
         header = cls(
@@ -185,6 +182,14 @@ class Header:
         else:
             bits.write(1, 1)
             bits.write(self.tokens_per_tile - 1, 8)
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise LimitExceeded(
+            f"the picture has {width}x{height} pixels; "
+            f"{MAX_SIDE} a side is the most that the format holds"
+        )
 
 
 def can_be_scaled(width: int, height: int) -> bool:

@@ -51,23 +51,30 @@ class Part:
 
 
 def squeeze(data: bytes) -> bytes:
-    """Data as one zstd frame, small."""
+    """Data as one zstd frame, small. Raises LimitExceeded for more than MAX_PART_BYTES."""
+    if len(data) > MAX_PART_BYTES:
+        raise LimitExceeded(f"a part holds at most {MAX_PART_BYTES} bytes")
     return zstandard.ZstdCompressor(level=19, write_content_size=False).compress(data)
 
 
 def expand(frame: bytes, limit: int = MAX_PART_BYTES) -> bytes:
     """What a zstd frame holds. Memory grows with `limit` at most.
 
-    Raises DamagedFile if it is no such frame, LimitExceeded if it holds more than `limit` bytes.
+    Raises DamagedFile if it is anything but one whole frame, LimitExceeded if it holds more than `limit` bytes.
     """
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     try:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
         with decompressor.stream_reader(frame) as reader:
             data = reader.read(limit + 1)
+        if len(data) > limit:
+            raise LimitExceeded(f"an optional part holds more than {limit} bytes")
+        # Reading stops silently where a frame is cut; now that its size is known, this is safe.
+        once_more = decompressor.decompressobj()
+        once_more.decompress(frame)
     except zstandard.ZstdError as error:
         raise DamagedFile(f"an optional part cannot be decompressed: {error}") from error
-    if len(data) > limit:
-        raise LimitExceeded(f"an optional part holds more than {limit} bytes")
+    if not once_more.eof or once_more.unused_data:
+        raise DamagedFile("an optional part is not one whole zstd frame")
     return data
 
 

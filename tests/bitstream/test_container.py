@@ -238,6 +238,15 @@ class TestParts:
         with pytest.raises(LimitExceeded):
             expand(bomb, 1_000_000)
 
+    @pytest.mark.parametrize("change", [lambda f: f[:-1], lambda f: f[:-3], lambda f: f + b"x"])
+    def test_a_frame_must_be_whole(self, change):
+        with pytest.raises(DamagedFile):
+            expand(change(squeeze(b"something to say")))
+
+    def test_too_much_is_not_squeezed(self):
+        with pytest.raises(LimitExceeded):
+            squeeze(bytes(MAX_PART_BYTES + 1))
+
     @given(st.binary(min_size=1, max_size=50))
     def test_other_frames_raise_our_own_errors(self, data):
         with suppress(OdpError):

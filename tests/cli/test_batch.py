@@ -110,12 +110,31 @@ class TestTrees:
             "encode", "--files-from", "-", "--out-dir", "out", "-n", 1, stdin=listed.encode()
         )
         assert result.code == 0
-        assert self.outputs(tree.parent / "out") == ["album/a.odp", "album/more/a.odp", "d.odp"]
+        found = self.outputs(tree.parent / "out")
+        assert found[:2] == ["album/a.odp", "album/more/a.odp"]
+        assert found[2].endswith("album/more/deep/d.odp") and not found[2].startswith("/")
 
     def test_no_name_in_a_list_leads_out_of_the_output_folder(self, run_odp, tree, tmp_path):
         (tmp_path / "list").write_text("album/../album/a.png\n")
         assert run_odp("encode", "--files-from", "list", "--out-dir", "o/p", "-n", 1).code == 0
-        assert self.outputs(tmp_path / "o") == ["p/a.odp"]
+        assert self.outputs(tmp_path / "o") == ["p/album/album/a.odp"]
+
+    def test_a_list_may_end_its_names_with_zeros_and_name_the_folder(self, run_odp, tree, tmp_path):
+        listed = b".\0album/a.png\0album/b.jpg\0"
+        result = run_odp("encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=listed)
+        assert result.code == 0
+        assert self.outputs(tmp_path / "o") == ["album/a.odp", "album/b.odp"]
+
+    def test_a_pattern_keeps_the_tree_below_it(self, run_odp, tree, tmp_path):
+        result = run_odp("encode", "album/**/*.png", "--out-dir", "o", "-n", 1)
+        assert result.code == 0
+        assert self.outputs(tmp_path / "o") == ["a.odp", "more/a.odp", "more/deep/d.odp"]
+
+    def test_skipping_hides_no_clash_of_names(self, odp, tree, tmp_path):
+        (tree / "a.jpg").write_bytes((tree / "b.jpg").read_bytes())
+        for _ in range(2):
+            result = odp("encode", tree, "--out-dir", tmp_path / "o", "-n", 1, "--skip-existing")
+            assert result.code == 1
 
     def test_what_exists_can_be_skipped(self, odp, tree, tmp_path):
         out = tmp_path / "out"
@@ -185,6 +204,13 @@ class TestInterruption:
         (many / "out").mkdir(mode=0o500)
         result = run_odp("encode", "in/00.png", "out/00.odp", "-n", 2)
         assert result.code == 1 and "cannot be written: Permission denied" in result.stderr
+
+
+def test_a_pipe_is_an_input_like_any_other(run_odp, make_picture, one_tile, tmp_path):
+    make_picture().save(tmp_path / "in.png")
+    for verb, source, target in (("encode", "in.png", "x.odp"), ("decode", "x.odp", "y.png")):
+        line = f"cat {source} | {sys.executable} -m onedpiece.cli {verb} /dev/stdin {target}"
+        assert subprocess.run(["sh", "-c", line], cwd=tmp_path).returncode == 0
 
 
 class TestFailures:

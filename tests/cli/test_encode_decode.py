@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from onedpiece.bitstream import parse, truncate
+from onedpiece.bitstream import EXIF, Header, Part, build, parse, squeeze, truncate
 
 
 @pytest.fixture
@@ -271,7 +271,10 @@ class TestTransparencyAndMetadata:
     def test_a_format_without_transparency_is_refused(self, odp, logo, tmp_path):
         assert odp("encode", logo, tmp_path / "x.odp", "-n", 2).code == 0
         result = odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg")
-        assert result.code == 1 and "encode with --background" in result.stderr
+        assert result.code == 1 and "use --background" in result.stderr
+        assert (
+            odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg", "--background", "red").code == 0
+        )
 
     def test_a_background_takes_the_place_of_transparency(self, odp, logo, tmp_path):
         assert odp("encode", logo, tmp_path / "x.odp", "-n", 2, "--background", "#ff0000").code == 0
@@ -286,7 +289,15 @@ class TestTransparencyAndMetadata:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         make_picture().save(tmp_path / "in.jpg", exif=exif, xmp=xmp, icc_profile=profile)
         odp("encode", tmp_path / "in.jpg", tmp_path / "none.odp", "-n", 2)
-        odp("encode", tmp_path / "in.jpg", tmp_path / "all.odp", "-n", 2, "--metadata", "all")
+        odp(
+            "encode",
+            tmp_path / "in.jpg",
+            tmp_path / "all.odp",
+            "-n",
+            2,
+            "--metadata",
+            "exif,icc,xmp",
+        )
         assert (tmp_path / "none.odp").stat().st_size < 15
         facts = json.loads(odp("info", tmp_path / "all.odp", "--json").stdout)
         assert facts["metadata"] == ["exif", "icc", "xmp"]
@@ -296,6 +307,14 @@ class TestTransparencyAndMetadata:
             assert image.info["icc_profile"] == profile
             stored = image.info.get("xmp") or image.info["XML:com.adobe.xmp"].encode()
             assert stored == xmp
+
+
+def test_broken_metadata_fails_in_a_line(run_odp, codec, tmp_path):
+    header, tokens = Header(256, 256, 1, codec.model.key), np.array([[5]])
+    data = build(header, tokens, [Part(EXIF, squeeze(b"garbage!"))])
+    (tmp_path / "x.odp").write_bytes(data)
+    result = run_odp("decode", "x.odp", "y.tif")
+    assert result.code == 1 and result.stderr.count("\n") == 1
 
 
 class TestVerify:

@@ -118,6 +118,18 @@ def invalid() -> dict[str, tuple[bytes, str]]:
             good["two-tiles-grey-parts"].replace(b"note", b"nope"),
             "DamagedFile",
         ),
+        "one-tile-with-levels": (
+            Header(100, 100, 2, MODEL, has_allocation=True).pack()
+            + Allocation(2, (15,)).pack(1)
+            + bytes(3),
+            "DamagedFile",
+        ),
+        "fewer-tokens-than-tiles": (
+            Header(700, 300, 1, MODEL, has_allocation=True).pack()
+            + Allocation(3).pack(6)
+            + bytes(5),
+            "DamagedFile",
+        ),
         "allocation-cut": (levels[:14], "DamagedFile"),
         "allocation-damaged": (levels[:13] + b"\0" + levels[14:], "DamagedFile"),
     }
