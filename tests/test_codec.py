@@ -343,6 +343,33 @@ def test_progress_counts_tiles(make_picture):
     assert sum(seen) == 6
 
 
+class TestPicturesThatAreNoPhotographs:
+    """The default model was trained on photographs; these must not look broken (docs/models.md has the limits)."""
+
+    @pytest.mark.parametrize("mode, colour", [("RGB", 0), ("RGB", "white"), ("L", 128)])
+    def test_flat_pictures_stay_flat(self, codec, mode, colour):
+        flat = Image.new(mode, (256, 256), colour)
+        for tokens in (16, 64, 256):
+            assert psnr(codec.decode(codec.encode(flat, tokens)), flat) > 38
+
+    def test_a_screenshot_keeps_its_panes_and_colours(self, codec):
+        screen = Image.new("RGB", (256, 256), "white")
+        draw = ImageDraw.Draw(screen)
+        draw.rectangle((0, 0, 255, 40), fill=(40, 60, 90))
+        draw.rectangle((0, 41, 60, 255), fill=(235, 238, 242))
+        for line in range(12):
+            draw.text((70, 50 + 16 * line), "The quick brown fox", fill=(30, 30, 30))
+        decoded = codec.decode(codec.encode(screen))
+        for box in ((10, 5, 250, 35), (5, 60, 55, 250), (200, 60, 250, 250)):
+            there, here = (np.asarray(p.crop(box), float).mean((0, 1)) for p in (screen, decoded))
+            assert np.abs(there - here).max() < 12
+
+    def test_noise_does_not_blow_up(self, codec):
+        noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+        decoded = np.asarray(codec.decode(codec.encode(Image.fromarray(noise))), float)
+        assert abs(decoded.mean() - noise.mean()) < 2 and decoded.std() < noise.std()
+
+
 class TestSeams:
     def test_across_tile_borders_gradients_are_as_elsewhere(self, codec, shared):
         """Mean absolute gradient across the borders over that of the interior, relative to the same of the originals."""

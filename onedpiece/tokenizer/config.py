@@ -71,8 +71,7 @@ class Config:
 CONFIGS = {
     config.name: config
     for config in (
-        Config("shallow", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
-        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), depth=8),
+        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
         Config("textured", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), depth=8, grain=True),
         Config(
             "large", Vit(512, 2, 8), Vit(512, 6, 8), Spectral(), channels=160, depth=6, grain=True
