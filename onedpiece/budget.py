@@ -61,7 +61,9 @@ def detail(tile: np.ndarray, width: int, height: int) -> float:
 
 
 def levels(details: list[float]) -> tuple[int, ...] | None:
-    """Levels of an `Allocation` for tiles of the given `detail`; None if they come out alike."""
+    """Levels of an `Allocation` for tiles of the given `detail`; None if they come out alike or there are none."""
+    if not details:
+        return None
     octaves = EXPONENT * np.log2(np.array(details))
     steps = np.round(STEPS_PER_OCTAVE * octaves).astype(int)
     steps += LEVELS - 1 - steps.max()

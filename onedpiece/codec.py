@@ -103,20 +103,21 @@ class Codec:
         if isinstance(target, int):
             target = Target(tokens=target)
         headers = [self._header(picture) for picture in pictures]
-        details: list[float] = []
-        coded = self._analyse(self._cut(pictures, headers, details))
+        details: list[list[float]] = [[] for _ in pictures]
+        coded = self._analyse(self._cut(pictures, headers, details if target.adaptive else []))
         tokens = [np.stack(list(islice(coded, header.grid.count))) for header in headers]
-        weights = iter(details)
         return [
-            self._fit(picture, header, known, list(islice(weights, header.grid.count)), target)
-            for picture, header, known in zip(pictures, headers, tokens, strict=True)
+            self._fit(picture, header, known, budget.levels(detail), target)
+            for picture, header, known, detail in zip(
+                pictures, headers, tokens, details, strict=True
+            )
         ]
 
     def _cut(
-        self, pictures: Sequence[Picture], headers: Sequence[Header], details: list[float]
+        self, pictures: Sequence[Picture], headers: Sequence[Header], details: list[list[float]]
     ) -> Iterator[np.ndarray]:
-        """Tiles of all pictures; how much detail each has is added to the list."""
-        for picture, header in zip(pictures, headers, strict=True):
+        """Tiles of all pictures; how much detail each has is added to the lists, if there are any."""
+        for index, (picture, header) in enumerate(zip(pictures, headers, strict=True)):
             grid = header.grid
             pixels = picture.pixels
             if header.scaled:
@@ -124,7 +125,8 @@ class Codec:
             for tile, (width, height) in zip(
                 tiles.split(pixels, grid), budget.shown(grid), strict=True
             ):
-                details.append(budget.detail(tile, width, height))
+                if details and grid.count > 1:
+                    details[index].append(budget.detail(tile, width, height))
                 yield tile
 
     def _analyse(self, cut: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -139,13 +141,12 @@ class Codec:
         picture: Picture,
         header: Header,
         tokens: np.ndarray,
-        details: list[float],
+        levels: tuple[int, ...] | None,
         target: Target,
     ) -> bytes:
         """The file that meets the target, from all tokens of the picture. Raises OdpError if there is none."""
         parts = _parts(picture)
         count = header.grid.count
-        levels = budget.levels(details) if target.adaptive else None
 
         def written(total: int) -> bytes:
             return build(header, tokens, parts, Allocation(total, levels))
