@@ -34,6 +34,7 @@ FORMATS = [
 """What is read. Pillow knows more, some of which start other programs or are not pictures of pixels."""
 
 ORIENTATION = 0x0112  # Exif
+STRIP = 256  # rows
 
 DESCRIPTIVE = {0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 """Tags of Exif that say something about the picture: description, camera, author, time, place."""
@@ -126,18 +127,28 @@ def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
         image = _eight_bits(image)
     alpha = None
     if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in {"LA", "La"} else "RGBA")
+        if image.mode not in {"LA", "RGBA"}:  # converting to the same mode would be a copy
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
         alpha = image.getchannel("A")
-        image = image.convert("L" if image.mode == "LA" else "RGB")
     if profile:
         image = _to_srgb(image, profile)
-    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = _rgb(image)
     if alpha is None or alpha.getextrema() == (255, 255):
         return Picture(pixels, grey, None, metadata)
-    opacity = np.asarray(alpha)
+    picture = Picture(pixels, grey, np.asarray(alpha), metadata)
     if reading.background is not None:
-        return flattened(Picture(pixels, grey, opacity, metadata), reading.background)
-    return Picture(_fill_hidden(pixels, opacity), grey, opacity, metadata)
+        return flattened(picture, reading.background)
+    _fill_hidden(picture)
+    return picture
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Pixels uint8 (H, W, 3), strip by strip: Pillow makes copies, and pictures are large."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        pixels[top : top + STRIP] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
 def to_pillow(picture: Picture) -> Image.Image:
@@ -207,12 +218,17 @@ def _flatten(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.nd
     return np.asarray(behind)
 
 
-def _fill_hidden(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Pixels that nobody sees get the mean colour of the others, on which no token is lost."""
-    hidden = alpha == 0
-    seen = pixels[~hidden]
-    mean = seen.mean(0).round() if len(seen) else np.zeros(3)
-    return np.where(hidden[..., None], mean.astype(np.uint8), pixels)
+def _fill_hidden(picture: Picture) -> None:
+    """Give pixels that nobody sees the mean colour of the others, in place: no token is lost on them."""
+    assert picture.alpha is not None
+    total, seen = np.zeros(3), 0
+    for row, opacity in zip(picture.pixels, picture.alpha, strict=True):
+        shown = row[opacity > 0]
+        total += shown.sum(0)
+        seen += len(shown)
+    mean = (total / max(seen, 1)).round().astype(np.uint8)
+    for row, opacity in zip(picture.pixels, picture.alpha, strict=True):
+        row[opacity == 0] = mean
 
 
 @contextlib.contextmanager
@@ -251,7 +267,10 @@ def _check(image: Image.Image, max_pixels: int) -> None:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit (or wider, clipped) grey to 8-bit grey."""
-    wide = np.asarray(image, dtype=np.float64)
     if image.mode == "F":
         raise PictureError("floating-point pictures have no defined range")
-    return Image.fromarray((wide / 257).round().clip(0, 255).astype(np.uint8))
+    wide = np.asarray(image)
+    narrow = np.empty(wide.shape, np.uint8)
+    for row, levels in zip(narrow, wide, strict=True):  # row by row: pictures are large
+        row[:] = (levels.astype(np.int64).clip(0, 65535) + 128) // 257
+    return Image.fromarray(narrow)
