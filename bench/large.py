@@ -19,19 +19,21 @@ def large(side: int, threads: int) -> None:
     """Encode and decode side x side pixels, the photographs of the demo repeated; print a table."""
     print(machine(threads))
     with tempfile.TemporaryDirectory() as folder:
-        source, coded, back = (Path(folder) / name for name in ("in.jpg", "x.odp", "out.png"))
-        _mosaic(side).save(source, quality=90)
-        odp = [sys.executable, "-m", "onedpiece.cli"]
-        options = ["--threads", str(threads)]
-        for verb, arguments in (
-            ("encode", [str(source), str(coded), "--tokens", str(TOKENS), *options]),
-            ("decode", [str(coded), str(back), *options]),
+        names = ("in.jpg", "in.png", "x.odp", "out.png")
+        source, transparent, coded, back = (Path(folder) / name for name in names)
+        picture = _mosaic(side)
+        picture.save(source, quality=90)
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+        picture.save(transparent, compress_level=1)
+        for verb, what, arguments in (
+            ("encode", "RGBA", [transparent, coded, "--tokens", TOKENS]),
+            ("encode", "RGB", [source, coded, "--force", "--tokens", TOKENS]),
+            ("decode", "RGB", [coded, back]),
         ):
-            seconds, peak = process([*odp, verb, *arguments])
-            print(
-                f"odp {verb}  {side}x{side}  {seconds:6.1f} s  peak {peak / 1e6:5.0f} MB",
-                flush=True,
-            )
+            options = [*map(str, arguments), "--threads", str(threads)]
+            seconds, peak = process([sys.executable, "-m", "onedpiece.cli", verb, *options])
+            size = f"{side}x{side} {what}"
+            print(f"odp {verb}  {size}  {seconds:6.1f} s  peak {peak / 1e6:5.0f} MB", flush=True)
 
 
 def _mosaic(side: int) -> Image.Image:

@@ -101,9 +101,10 @@ def test_large_pictures_are_timed_and_weighed(capfd):
     from onedpiece.bench.large import large
 
     large(600, threads=1)
-    _, encode, decode = capfd.readouterr().out.splitlines()
-    for line, verb in ((encode, "encode"), (decode, "decode")):
-        assert line.startswith(f"odp {verb}  600x600  ") and line.endswith(" MB")
+    _, *lines = capfd.readouterr().out.splitlines()
+    expected = ("encode  600x600 RGBA", "encode  600x600 RGB", "decode  600x600 RGB")
+    for line, beginning in zip(lines, expected, strict=True):
+        assert line.startswith(f"odp {beginning}  ") and line.endswith(" MB")
 
 
 def test_rd_takes_folders(odp, make_picture, tmp_path):
