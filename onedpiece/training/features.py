@@ -175,27 +175,3 @@ def view(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[T
         return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
 
     return look(decoded), look(original)
-
-
-class Features(nn.Module):
-    """Mean of LPIPS and the VGG distance: two networks, so that neither's blind spots are painted into."""
-
-    def __init__(self, lpips: Lpips, vgg: Vgg) -> None:
-        super().__init__()
-        self.lpips, self.vgg = lpips, vgg
-
-    @classmethod
-    def load(cls, folder: Path) -> Features:
-        """Read the weights of the folder. Raises FileNotFoundError if one is missing."""
-
-        def read(name: str) -> dict[str, Tensor]:
-            return torch.load(folder / name, map_location="cpu", weights_only=True)
-
-        return cls(
-            Lpips(read("squeezenet1_1_torchvision.pt"), read("lpips_squeeze_v0.1.pt")),
-            Vgg(read("vgg19_conv1_1_to_3_4.pt")),
-        )
-
-    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in 0..1 -> (B,); only the decoded ones get a gradient."""
-        return (self.lpips(decoded, original) + self.vgg(decoded, original)) / 2
