@@ -57,7 +57,7 @@ def decode(
     options.check_streams(paths, out_dir, json)
     behind = options.colour(background)
 
-    from onedpiece.bitstream import Header, parse
+    from onedpiece.bitstream import Header
     from onedpiece.cli import batch
     from onedpiece.codec import Codec
 
@@ -85,11 +85,11 @@ def decode(
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
     jobs = batch.plan(inputs, ".png", {".odp"})
     with batch.tile_bar(jobs, weigh, quiet or json) as advance:
-        codec = Codec(model, device, threads, progress=advance)
+        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
 
         def read(job: batch.Job) -> OdpFile:
             _format_of(job.target)
-            file = parse(files.read(job.source), max_pixels)
+            file = codec.parse(files.read(job.source))
             if file.is_cut and not allow_truncated:
                 raise DamagedFile(_cut(file))
             codec.model_of(file)

@@ -67,7 +67,7 @@ def encode(
 
     from PIL import Image
 
-    from onedpiece.bitstream import parse
+    from onedpiece.bitstream import Header
     from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
     from onedpiece.image import Picture, Reading, open_lazily, open_picture, suffixes
@@ -91,17 +91,17 @@ def encode(
 
     def write(job: batch.Job, picture: Picture, data: bytes) -> batch.Done:
         files.write(job.target, data, force)
-        file = parse(data, max_pixels)
-        used = file.header.tokens_per_tile
-        bpp = 8 * len(data) / file.header.pixels
+        header, _ = Header.unpack(data)
+        used = header.tokens_per_tile
+        bpp = 8 * len(data) / header.pixels
         facts = {
-            "width": file.header.width,
-            "height": file.header.height,
+            "width": header.width,
+            "height": header.height,
             "tokens": used,
             "bytes": len(data),
             "bpp": round(bpp, 5),
         }
-        size = f"{file.header.width}x{file.header.height}"
+        size = f"{header.width}x{header.height}"
         return batch.Done(facts, f"{size}, {used} tokens, {len(data)} bytes, {bpp:.4f} bpp")
 
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)

@@ -48,6 +48,7 @@ def describe(data: bytes) -> dict[str, Any]:
         "mode": ("grey" if header.grey else "RGB") + ("" if alpha is None else " with alpha"),
         "tiles": header.grid.count,
         "overlap": header.overlap,
+        "coding": "entropy" if header.entropy_coded else "12 bits",
         "scaled": header.scaled,
         "tokens": header.tokens_per_tile,
         "adaptive": file.allocation.levels is not None,

@@ -21,9 +21,11 @@ from onedpiece.bitstream import (
     Part,
     build,
     can_be_scaled,
+    fitting,
     parse,
 )
 from onedpiece.budget import Target
+from onedpiece.entropy import Tables
 from onedpiece.errors import OdpError
 from onedpiece.grid import TILE
 from onedpiece.image import Picture, Reading, from_pillow, to_pillow
@@ -93,7 +95,7 @@ class Codec:
 
     def decode_many(self, data: Sequence[bytes], tokens: int = MAX_TOKENS) -> list[Image.Image]:
         """Like `decode` for several files, whose tiles go through the network together."""
-        files = [parse(one, self.max_pixels) for one in data]
+        files = [self.parse(one) for one in data]
         return [to_pillow(picture) for picture in self.decode_files(files, tokens)]
 
     def encode_pictures(
@@ -145,30 +147,32 @@ class Codec:
         target: Target,
     ) -> bytes:
         """The file that meets the target, from all tokens of the picture. Raises OdpError if there is none."""
-        parts = _parts(picture)
+        parts, tables = _parts(picture), self.model.tables
         count = header.grid.count
 
-        def written(total: int) -> bytes:
-            return build(header, tokens, parts, Allocation(total, levels))
+        def with_tokens(mean: int) -> bytes:
+            return build(header, tokens, parts, Allocation(count * mean, levels), tables)
+
+        def within(max_bytes: int, levels: tuple[int, ...] | None) -> bytes:
+            most = Allocation(count * MAX_TOKENS, levels)
+            return fitting(header, tokens, parts, most, tables, max_bytes)
 
         if target.tokens is not None:
-            return written(count * target.tokens)
+            return with_tokens(target.tokens)
         max_bytes = target.bytes_for(header.pixels)
         if max_bytes is not None:
-            most = count * MAX_TOKENS
             try:
-                return written(bitstream.fitting(header, parts, levels, max_bytes, most))
+                return within(max_bytes, levels)
             except OdpError:
-                levels = None  # which take some bytes themselves
-                return written(bitstream.fitting(header, parts, levels, max_bytes, most))
+                return within(max_bytes, None)  # levels take some bytes themselves
         assert target.psnr is not None
-        return self._reach(target.psnr, picture, lambda mean: written(count * mean))
+        return self._reach(target.psnr, picture, with_tokens)
 
     def _reach(self, psnr: float, picture: Picture, written: Callable[[int], bytes]) -> bytes:
         """The first file, by tokens for each tile, that decodes with so many decibels. Raises OdpError."""
 
         def reached(mean: int) -> float:
-            file = parse(written(mean), MAX_SIDE**2)
+            file = parse(written(mean), MAX_SIDE**2, self._tables_of)
             return _psnr(picture, self.decode_files([file])[0])
 
         best = reached(MAX_TOKENS)
@@ -220,6 +224,13 @@ class Codec:
         if len(known[0]) == 0:
             return np.broadcast_to(np.array(model.blank, np.float32), (len(known), TILE, TILE, 3))
         return self._runtime(model).decode(np.stack(known))
+
+    def parse(self, data: bytes) -> OdpFile:
+        """`bitstream.parse` for files of this codec's model and of installed ones."""
+        return parse(data, self.max_pixels, self._tables_of)
+
+    def _tables_of(self, key: bytes) -> Tables | None:
+        return find_by_key(key, also=self.model).tables
 
     def model_of(self, file: OdpFile) -> Model:
         """The model that wrote a file. Raises UnknownModel if it is not installed."""

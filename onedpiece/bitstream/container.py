@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 from onedpiece.bitstream.allocation import MAX_TOKENS, Allocation
 from onedpiece.bitstream.header import Header
 from onedpiece.bitstream.parts import Part, pack_parts, unpack_parts
-from onedpiece.bitstream.payload import TOKEN_BITS, pack_tokens, payload_size, unpack_tokens
-from onedpiece.errors import LimitExceeded, OdpError, UnsupportedFile
+from onedpiece.bitstream.payload import (
+    code_tokens,
+    decode_tokens,
+    most_tokens,
+    pack_tokens,
+    payload_sizes,
+    unpack_tokens,
+)
+from onedpiece.entropy import Tables
+from onedpiece.errors import DamagedFile, LimitExceeded, OdpError, UnknownModel
+from onedpiece.models.registry import installed_tables
 
 MAX_PIXELS = 16384**2
 """Pixels that a picture may have unless the caller says otherwise."""
+
+TablesOf = Callable[[bytes], Tables | None]
+"""From the 3 bytes that name a model to its entropy tables, if it has any; raises UnknownModel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,7 @@ class OdpFile:
     tokens: (tiles, positions) uint16 of 0 to 4095, tiles row by row; 0 where a token is missing.
     counts: (tiles,); tile i has its first counts[i] tokens.
     size: bytes of the file.
+    tables: of the model, if they are known.
     """
 
     header: Header
@@ -36,6 +49,7 @@ class OdpFile:
     tokens: NDArray[np.uint16]
     counts: NDArray[np.int64]
     size: int
+    tables: Tables | None
 
     @property
     def arrived(self) -> int:
@@ -53,24 +67,26 @@ class OdpFile:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of the file by what they hold: "header", "parts" and "tokens"."""
-        header = len(_front(self.header, self.allocation, ()))
+        header = len(_front(self.header, self.allocation, (), self.header.entropy_coded))
         parts = len(pack_parts(self.parts))
         return {"header": header, "parts": parts, "tokens": self.size - header - parts}
 
 
-def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> OdpFile:
+def parse(
+    data: bytes, max_pixels: int = MAX_PIXELS, tables_of: TablesOf = installed_tables
+) -> OdpFile:
     """Read a file, complete or cut anywhere before its last token.
 
-    Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, LimitExceeded
-    for a picture of more than `max_pixels`, before anything is allocated for it.
+    Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, LimitExceeded for a picture of
+    more than `max_pixels`, before anything is allocated for it, and UnknownModel if the tokens are coded with the
+    tables of a model that is not installed.
     """
     header, position = Header.unpack(data)
     if header.pixels > max_pixels:
         raise LimitExceeded(
             f"the picture has {header.width}x{header.height} pixels, more than {max_pixels}"
         )
-    if header.entropy_coded:
-        raise UnsupportedFile("the tokens are entropy-coded: a newer reader is needed")
+    tables = _tables(header, tables_of)
     tiles = header.grid.count
     allocation = Allocation(tiles * header.tokens_per_tile)
     if header.has_allocation:
@@ -78,11 +94,32 @@ def parse(data: bytes, max_pixels: int = MAX_PIXELS) -> OdpFile:
     parts: tuple[Part, ...] = ()
     if header.has_parts:
         parts, position = unpack_parts(data, position)
-    stream = unpack_tokens(data[position:], allocation.total)
-    tile, place = allocation.sequence(tiles, len(stream))
+    payload, total = data[position:], allocation.total
+    if header.entropy_coded:
+        assert tables is not None
+        tile, place = allocation.sequence(tiles, most_tokens(payload, total, tables))
+        stream = decode_tokens(payload, place, total, tables)
+        tile, place = tile[: len(stream)], place[: len(stream)]
+    else:
+        stream = unpack_tokens(payload, total)
+        tile, place = allocation.sequence(tiles, len(stream))
     tokens = np.zeros((tiles, int(place.max(initial=-1)) + 1), np.uint16)
     tokens[tile, place] = stream
-    return OdpFile(header, allocation, parts, tokens, np.bincount(tile, minlength=tiles), len(data))
+    counts = np.bincount(tile, minlength=tiles)
+    return OdpFile(header, allocation, parts, tokens, counts, len(data), tables)
+
+
+def _tables(header: Header, tables_of: TablesOf) -> Tables | None:
+    """The tables of the file's model. Raises UnknownModel only if nothing can be read without them."""
+    try:
+        tables = tables_of(header.model)
+    except UnknownModel:
+        if header.entropy_coded:
+            raise
+        return None
+    if tables is None and header.entropy_coded:
+        raise DamagedFile("the tokens are coded with tables, but the model has none")
+    return tables
 
 
 def build(
@@ -90,27 +127,37 @@ def build(
     tokens: NDArray[np.uint16],
     parts: Sequence[Part] = (),
     allocation: Allocation | None = None,
+    tables: Tables | None = None,
 ) -> bytes:
-    """Write a complete file. What the header says of allocation and parts follows from these.
+    """Write a complete file. What the header says of allocation, parts and coding follows from these.
 
     tokens: integers (tiles, positions) of 0 to 4095; only as many of each tile as the allocation gives it are written.
     allocation: if None, every tile has the header's tokens_per_tile.
+    tables: of the header's model, if it has any; used where they save bytes.
 
     Raises ValueError if the arguments do not fit together, LimitExceeded for too many parts.
     """
     tiles = header.grid.count
-    if header.entropy_coded:
-        raise UnsupportedFile("this writer does not code tokens by entropy")
     if allocation is None:
         allocation = Allocation(tiles * header.tokens_per_tile)
     if not tiles <= allocation.total <= tiles * MAX_TOKENS:
         raise ValueError(f"{tiles} tiles cannot have {allocation.total} tokens")
+    stream, place = _stream(tokens, tiles, allocation)
+    coded = code_tokens(stream, place, tables) if tables else None
+    payload = pack_tokens(stream) if coded is None else coded
+    return _front(header, allocation, parts, coded is not None) + payload
+
+
+def _stream(
+    tokens: NDArray[np.uint16], tiles: int, allocation: Allocation
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """The tokens in the order of the payload, and their places in their tiles. Raises ValueError."""
     if allocation.levels is not None and (tiles == 1 or len(allocation.levels) != tiles):
         raise ValueError(f"{tiles} tiles cannot have {len(allocation.levels)} levels")
     tile, place = allocation.sequence(tiles, allocation.total)
     if len(tokens) != tiles or tokens.shape[1] <= place.max():
         raise ValueError(f"{tokens.shape} tokens are not enough for {allocation.total}")
-    return _front(header, allocation, parts) + pack_tokens(tokens[tile, place])
+    return tokens[tile, place], place
 
 
 def truncate(
@@ -118,6 +165,7 @@ def truncate(
     tokens: int | None = None,
     max_bytes: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    tables_of: TablesOf = installed_tables,
 ) -> bytes:
     """The same file with only the first `tokens` tokens of every tile (on average), or with at most `max_bytes` bytes.
 
@@ -128,56 +176,62 @@ def truncate(
     """
     if (tokens is None) == (max_bytes is None):
         raise ValueError("give tokens or max_bytes")
-    file = parse(data, max_pixels)
+    file = parse(data, max_pixels, tables_of)
     tiles, levels = file.header.grid.count, file.allocation.levels
     if max_bytes is not None:
-        total = fitting(file.header, file.parts, levels, max_bytes, file.arrived)
-    else:
-        assert tokens is not None
-        total = tokens * tiles
-        if not tiles <= total <= file.arrived:
-            there = file.arrived // tiles
-            raise OdpError(f"cannot keep {tokens} tokens per tile: the file has {there}")
-    return build(file.header, file.tokens, file.parts, Allocation(total, levels))
+        if file.arrived < tiles:
+            raise OdpError(
+                f"the file has {file.arrived} tokens, not even one for each of its {tiles} tiles"
+            )
+        allocation = Allocation(file.arrived, levels)
+        return fitting(file.header, file.tokens, file.parts, allocation, file.tables, max_bytes)
+    assert tokens is not None
+    total = tokens * tiles
+    if not tiles <= total <= file.arrived:
+        there = file.arrived // tiles
+        raise OdpError(f"cannot keep {tokens} tokens per tile: the file has {there}")
+    return build(file.header, file.tokens, file.parts, Allocation(total, levels), file.tables)
 
 
 def fitting(
     header: Header,
+    tokens: NDArray[np.uint16],
     parts: Sequence[Part],
-    levels: tuple[int, ...] | None,
+    allocation: Allocation,
+    tables: Tables | None,
     max_bytes: int,
-    most: int,
-) -> int:
-    """The largest number of tokens, of all tiles together and at most `most`, with which a file has at most `max_bytes`.
+) -> bytes:
+    """The file with as many tokens as fit into `max_bytes`, at most those of the allocation.
 
-    Raises OdpError if one token of each tile is too much already.
+    The other arguments are those of `build`. Raises OdpError if one token of each tile is too much already.
     """
-    tiles = header.grid.count
-    if most < tiles:
-        raise OdpError(f"the file has {most} tokens, not even one for each of its {tiles} tiles")
+    tiles, levels = header.grid.count, allocation.levels
+    sizes = payload_sizes(*_stream(tokens, tiles, allocation), tables)
 
     def size(total: int) -> int:
-        return len(_front(header, Allocation(total, levels), parts)) + payload_size(total)
+        front = _front(header, Allocation(total, levels), parts, coded=False)
+        return len(front) + int(sizes[total - 1])
 
     # No front is shorter than that of two tokens for each tile; the right one is a few tokens below.
-    room = max_bytes - size(2 * tiles) + payload_size(2 * tiles)
-    total = min(most, 8 * max(0, room) // TOKEN_BITS)
+    shortest = len(_front(header, Allocation(2 * tiles, levels), parts, coded=False))
+    total = int(np.searchsorted(sizes, max_bytes - shortest, side="right"))
     while total >= tiles and size(total) > max_bytes:
         total -= 1
     if total < tiles:
         raise OdpError(
             f"{max_bytes} bytes are not enough: the least for this picture is {size(tiles)}"
         )
-    return total
+    return build(header, tokens, parts, Allocation(total, levels), tables)
 
 
-def _front(header: Header, allocation: Allocation, parts: Sequence[Part]) -> bytes:
+def _front(header: Header, allocation: Allocation, parts: Sequence[Part], coded: bool) -> bytes:
     """Everything before the tokens."""
     tiles = header.grid.count
     plain = allocation.is_plain(tiles)
     header = replace(
         header,
         tokens_per_tile=-(-allocation.total // tiles),
+        entropy_coded=coded,
         has_allocation=not plain,
         has_parts=bool(parts),
     )

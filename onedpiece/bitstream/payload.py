@@ -1,10 +1,11 @@
-"""Tokens as 12-bit numbers, one after the other."""
+"""The tokens of a file: by how frequent they are, if the model has tables, or as 12-bit numbers one after the other."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onedpiece.entropy import InvalidStream, Tables
 from onedpiece.errors import DamagedFile
 
 TOKEN_BITS = 12
@@ -13,7 +14,7 @@ CODEBOOK_SIZE = 1 << TOKEN_BITS
 
 
 def pack_tokens(stream: NDArray[np.uint16]) -> bytes:
-    """The payload that holds the tokens, integers (n,) of 0 to 4095.
+    """The payload that holds the tokens, integers (n,) of 0 to 4095, with 12 bits each.
 
     Raises ValueError for another shape, type or range.
     """
@@ -31,7 +32,7 @@ def pack_tokens(stream: NDArray[np.uint16]) -> bytes:
 
 
 def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
-    """The tokens that are completely there in a payload that may be cut.
+    """The tokens that are completely there in a payload of 12-bit numbers that may be cut.
 
     data: the payload, everything to the end of the file.
     total: tokens in the complete payload, at least 1.
@@ -40,7 +41,7 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
     """
     if len(data) > payload_size(total):
         raise DamagedFile("there are bytes after the last token")
-    arrived = min(total, 8 * len(data) // TOKEN_BITS)
+    arrived = most_tokens(data, total)
     if arrived == total and total % 2 and data[-1] & 0xF:
         raise DamagedFile("the padding after the last token is not zero")
 
@@ -54,9 +55,56 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
     return pairs.ravel()[:arrived]
 
 
+def code_tokens(
+    stream: NDArray[np.uint16], positions: NDArray[np.int64], tables: Tables
+) -> bytes | None:
+    """The payload that holds the tokens by their frequencies; None if that is not shorter than 12 bits each.
+
+    positions: (n,), the place of each token in its tile. Raises ValueError like `pack_tokens`.
+    """
+    _check_tokens(stream)
+    coded = tables.encode(stream, positions)
+    return coded if len(coded) < payload_size(len(stream)) else None
+
+
+def decode_tokens(
+    data: bytes, positions: NDArray[np.int64], total: int, tables: Tables
+) -> NDArray[np.uint16]:
+    """The tokens that are completely there in a payload of `code_tokens` that may be cut.
+
+    positions: places of as many tokens as there can be, up to `most_tokens`.
+    Raises DamagedFile for bytes that stand for no tokens, or that are not the shortest for these.
+    """
+    try:
+        stream, exact = tables.decode(data, positions)
+    except InvalidStream:
+        raise DamagedFile("the tokens are damaged") from None
+    if len(stream) == total and not (exact and len(data) < payload_size(total)):
+        raise DamagedFile("the tokens are damaged, or there are bytes after the last one")
+    return stream
+
+
+def most_tokens(data: bytes, total: int, tables: Tables | None = None) -> int:
+    """At most so many tokens are in a payload, of `total` if it is complete; exact if they have 12 bits each."""
+    bits = tables.least_bits if tables else TOKEN_BITS
+    return min(total, int(8 * len(data) / bits))
+
+
 def payload_size(tokens: int) -> int:
-    """Bytes that this many tokens take together."""
+    """Bytes that this many tokens take together at 12 bits each."""
     return (tokens * TOKEN_BITS + 7) // 8
+
+
+def payload_sizes(
+    stream: NDArray[np.uint16], positions: NDArray[np.int64], tables: Tables | None
+) -> NDArray[np.int64]:
+    """Bytes that the first 1, 2, ... n tokens take, (n,), in whichever way is shorter; never fewer for more tokens."""
+    sizes = (np.arange(1, len(stream) + 1) * TOKEN_BITS + 7) // 8
+    if tables:
+        coded: list[int] = []
+        tables.encode(stream, positions, coded)
+        sizes = np.minimum(sizes, coded)
+    return sizes
 
 
 def _check_tokens(stream: NDArray[np.uint16]) -> None:

@@ -7,9 +7,12 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError, UnknownModel
+from onedpiece.models.tensors import read_tensor
 
 BUNDLED = Path(__file__).parent
 SEARCH_VARIABLE = "ODP_MODELS"
@@ -40,10 +43,18 @@ class Model:
         """Bytes of all files of the model."""
         return sum(file.stat().st_size for file in self.path.iterdir())
 
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def tables(self) -> Tables | None:
+        """How frequent its tokens are; None if that is not known. Raises ModelError if it cannot be read."""
+        return _tables(self.weights, self.fingerprint)
+
     def is_intact(self) -> bool:
         """Whether the weights are those that the fingerprint was taken of."""
-        weights = (self.path / "weights.safetensors").read_bytes()
-        return hashlib.sha256(weights).hexdigest() == self.fingerprint
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest() == self.fingerprint
 
 
 def read_model(path: Path) -> Model:
@@ -109,3 +120,21 @@ def find_by_key(key: bytes, also: Model | None = None) -> Model:
         f"the file needs model {key.hex()}, which is not installed: ask its sender for the model's "
         f"directory and name it with --model, or put it into a folder listed in {SEARCH_VARIABLE}"
     )
+
+
+def installed_tables(key: bytes) -> Tables | None:
+    """Entropy tables of the installed model that a file names by 3 bytes. Raises UnknownModel or ModelError."""
+    return find_by_key(key).tables
+
+
+@cache
+def _tables(weights: Path, _fingerprint: str) -> Tables | None:
+    """Kept, because they take milliseconds to prepare; a model that is replaced has another fingerprint."""
+    found = read_tensor(weights, "quantize.frequency")
+    blocks = read_tensor(weights, "quantize.block_sizes")
+    if found is None or blocks is None:
+        return None
+    try:
+        return Tables(found, blocks.tolist())
+    except ValueError as error:
+        raise ModelError(f"the entropy tables in {weights} are damaged") from error

@@ -28,12 +28,14 @@ class Spectral:
     classes:     picture classes, each with its own order of coefficients; the first token names the class.
     dim:         coefficients in a token.
     blocks:      consecutive tokens that share a codebook; they add up to 256.
+    rate:        what a bit costs when a vector is chosen, in squared errors of coefficients scaled to unit variance.
     """
 
     frequencies: int = 48
     classes: int = 16
-    dim: int = 6
+    dim: int = 12
     blocks: tuple[int, ...] = (1, 1, 2, 4, 8) + (16,) * 15
+    rate: float = 0.35
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 A transformer that learns its tokens from noise needs millions of pictures. These tokens work before any training:
 the picture's lowest frequencies are rotated to decorrelated colours, sorted by how much they vary over the training
-pictures (for each of a few classes of pictures), and coded six at a time by vector quantisers. A coefficient that
+pictures (for each of a few classes of pictures), and coded twelve at a time by vector quantisers. A coefficient that
 varies much is coded again, each time what earlier tokens left over, so that a prefix of the tokens is always the best
-picture for its length. `onedpiece.training.fit` measures all tables.
+picture for its length. Vectors are chosen for few bits too (entropy-constrained vector quantisation: Chou, Lookabaugh
+and Gray, 1989). `onedpiece.training.fit` measures all tables.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from onedpiece.entropy.tables import GROUP_OF, GROUP_SIZES, TOTAL
 from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS, Spectral
 
 
@@ -30,6 +32,7 @@ class SpectralQuantizer(nn.Module):
     """Fitted tables and the way from pixels to tokens and from any prefix of tokens to coefficients.
 
     A picture's coefficients are one row of `size` = 3 * frequencies**2 numbers, colour channel outermost.
+    The codebook of each block is sorted, commonest vector first; `frequency` holds the block's entropy table.
     """
 
     basis: Tensor
@@ -38,8 +41,12 @@ class SpectralQuantizer(nn.Module):
     class_mean: Tensor
     class_bias: Tensor
     class_weight: Tensor
+    class_of: Tensor
     order: Tensor
     scale: Tensor
+    frequency: Tensor
+    group_of: Tensor
+    group_bits: Tensor
 
     def __init__(self, shape: Spectral) -> None:
         super().__init__()
@@ -56,8 +63,18 @@ class SpectralQuantizer(nn.Module):
         self.register_buffer("class_mean", torch.zeros(classes, size))
         self.register_buffer("class_bias", torch.zeros(classes))
         self.register_buffer("class_weight", torch.zeros(classes, size))
+        self.register_buffer("class_of", torch.arange(CODES, dtype=torch.int32) % classes)
         self.register_buffer("order", torch.zeros(classes, TOKENS, dim, dtype=torch.int32))
         self.register_buffer("scale", torch.ones(classes, TOKENS))
+        self.register_buffer(
+            "frequency",
+            torch.from_numpy(GROUP_SIZES * (TOTAL // CODES)).repeat(len(shape.blocks), 1).int(),
+        )
+        self.register_buffer("block_sizes", torch.tensor(shape.blocks, dtype=torch.int32))
+        self.register_buffer("group_of", torch.from_numpy(GROUP_OF), persistent=False)
+        self.register_buffer(
+            "group_bits", torch.from_numpy(GROUP_SIZES * TOTAL).log2().float(), persistent=False
+        )
         self.codebooks = nn.Parameter(torch.zeros(len(shape.blocks) * CODES, dim))
 
     def analyse(self, pixels: Tensor) -> Tensor:
@@ -85,6 +102,7 @@ class SpectralQuantizer(nn.Module):
         """
         label = self.classify(coefficients)
         left = coefficients - self.class_mean[label]
+        other_class = self.class_of != label[:, None]
         tokens, first = [], 0
         for block, length in enumerate(self.shape.blocks):
             here = slice(first, first + length)
@@ -93,12 +111,23 @@ class SpectralQuantizer(nn.Module):
             x = left.gather(1, order).reshape(left.shape[0], length, -1) / scale
             if offsets is not None:
                 x = x + offsets[:, here]
-            chosen = self._nearest_first(x, label) if block == 0 else self._nearest(x, block)
-            codes = self.codebooks[chosen + block * CODES]
-            left = left.scatter_add(1, order, -(codes * scale).flatten(1))
+            book = self.book(block)
+            cost = (book * book).sum(-1) + self.shape.rate * self.bits(block) - 2 * x @ book.T
+            if block == 0:  # the first token says the class
+                cost = cost.masked_fill(other_class[:, None], torch.inf)
+            chosen = cost.argmin(-1)
+            left = left.scatter_add(1, order, -(book[chosen] * scale).flatten(1))
             tokens.append(chosen)
             first += length
         return torch.cat(tokens, 1)
+
+    def book(self, block: int) -> Tensor:
+        """The vectors of a block, (4096, dim)."""
+        return self.codebooks[block * CODES : (block + 1) * CODES]
+
+    def bits(self, block: int) -> Tensor:
+        """What each code of a block costs in a file, (4096,)."""
+        return (self.group_bits - self.frequency[block].float().log2())[self.group_of]
 
     def codes(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> vectors (B, K, dim) in units of `scale`."""
@@ -106,7 +135,7 @@ class SpectralQuantizer(nn.Module):
 
     def label(self, tokens: Tensor) -> Tensor:
         """Class of each picture, (B,), as its first token names it."""
-        return torch.div(tokens[:, 0], CODES // self.shape.classes, rounding_mode="floor")
+        return self.class_of[tokens[:, 0]].long()
 
     def coefficients(self, tokens: Tensor, codes: Tensor, keep: Tensor | None = None) -> Tensor:
         """Add up what the first K (or keep[b]) tokens say: (B, size)."""
@@ -117,15 +146,3 @@ class SpectralQuantizer(nn.Module):
         return self.class_mean[label].scatter_add(
             1, self.order[label, :count].long().flatten(1), values.flatten(1)
         )
-
-    def _nearest(self, x: Tensor, block: int) -> Tensor:
-        """x (B, n, dim) -> index of the nearest vector of a block's codebook, (B, n)."""
-        book = self.codebooks[block * CODES : (block + 1) * CODES]
-        return ((book * book).sum(-1) - 2 * x @ book.T).argmin(-1)
-
-    def _nearest_first(self, x: Tensor, label: Tensor) -> Tensor:
-        """The first token: x (B, 1, dim) among the vectors of the picture's own class, (B, 1)."""
-        share = CODES // self.shape.classes
-        book = self.codebooks[:CODES].reshape(self.shape.classes, share, -1)[label]
-        nearest = ((book * book).sum(-1) - 2 * (book @ x.transpose(1, 2)).squeeze(-1)).argmin(-1)
-        return (nearest + label * share)[:, None]

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from onedpiece.tokenizer.config import IMAGE
 from onedpiece.training.data import Crops, Pictures
+from onedpiece.training.drawings import draw
 from onedpiece.training.losses import draw_lengths
 from onedpiece.training.recipe import Recipe
 
 AHEAD = 4  # batches prepared before they are needed
+DRAWINGS = 256  # different ones in a run
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,29 @@ def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Ten
 
 def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Generator[Batch]:
     """Batches from `step` on, on the device."""
-    if device.type == "cuda":
-        return _from_device(pictures, recipe, step, device)
-    return _from_thread(pictures, recipe, step)
+    source = _from_device if device.type == "cuda" else _from_thread
+    batches = source(pictures, recipe, step, device)
+    return _with_drawings(batches, recipe, step, device) if recipe.drawn else batches
 
 
-def _from_thread(pictures: Pictures, recipe: Recipe, step: int) -> Generator[Batch]:
+def _with_drawings(
+    batches: Generator[Batch], recipe: Recipe, step: int, device: torch.device
+) -> Generator[Batch]:
+    """Puts drawings in place of some pictures."""
+    rng = np.random.default_rng(recipe.seed)
+    drawings = torch.from_numpy(np.stack([draw(rng) for _ in range(DRAWINGS)])).to(device)
+    with contextlib.closing(batches):
+        for ahead, batch in zip(count(step), batches, strict=False):
+            rng = np.random.default_rng((recipe.seed, ahead, DRAWINGS))
+            which = torch.from_numpy(rng.integers(DRAWINGS, size=recipe.batch)).to(device)
+            drawn = torch.from_numpy(rng.random(recipe.batch) < recipe.drawn).to(device)
+            batch.pixels[drawn] = drawings[which[drawn]]
+            yield batch
+
+
+def _from_thread(
+    pictures: Pictures, recipe: Recipe, step: int, device: torch.device
+) -> Generator[Batch]:
     ready: Queue[Batch | Exception] = Queue(maxsize=AHEAD)
 
     stop = threading.Event()

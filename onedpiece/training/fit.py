@@ -1,29 +1,38 @@
-"""Fit the spectral start: colour transform, classes of pictures, order of coefficients, codebooks."""
+"""Fit the spectral start: colour transform, classes of pictures, order of coefficients, codebooks, entropy tables."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onedpiece.entropy.tables import frequencies
 from onedpiece.tokenizer.config import CODES, Spectral
 from onedpiece.tokenizer.spectral import SpectralQuantizer
 from onedpiece.training.data import Crops, Pictures
+from onedpiece.training.drawings import draw
 
 CROPS = 2  # of each picture: the centre, and one anywhere
+DRAWINGS = 0.05  # for each crop of a photograph
 CANDIDATES = 4096  # coefficients that can win a place at all
 CODED = 1000  # about as many are coded with all 256 tokens
 CLASS_ROUNDS = 12
 KMEANS_ROUNDS = 8
+RESEEDING_ROUNDS = 4  # of these, in which vectors that nothing chose are placed anew
 KMEANS_SAMPLES = 200_000
+RARE = 0.05  # what a vector that is never chosen counts
 
 
+@torch.no_grad()
 def fit(shape: Spectral, pictures: Pictures, seed: int = 0) -> SpectralQuantizer:
     """Measure all tables of a `SpectralQuantizer` on training pictures; some minutes for 12,000 of them."""
     torch.manual_seed(seed)
     quantizer = SpectralQuantizer(shape)
     spectrum = _coefficients(quantizer, pictures, np.random.default_rng(seed))
-    quantizer.colour.copy_(_colour_axes(spectrum))
+    photographs = CROPS * len(pictures)
+    quantizer.colour.copy_(_colour_axes(spectrum[:photographs]))
     rows = (quantizer.colour.T @ spectrum).flatten(1)
     del spectrum
     used = rows.var(0).topk(min(CANDIDATES, rows.shape[1])).indices.sort().values
@@ -57,10 +66,14 @@ def _coefficients(
                 pixels = pictures.crops(Crops.draw(pictures.index, np.array(chosen), rng))
             else:
                 pixels = np.stack([pictures.centre(i) for i in chosen])
-            parts.append(
-                quantizer.analyse(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
-            )
+            parts.append(_analyse(quantizer, pixels))
+    for _ in range(round(DRAWINGS * CROPS * len(pictures) / 64)):
+        parts.append(_analyse(quantizer, np.stack([draw(rng) for _ in range(64)])))
     return torch.cat(parts).unflatten(1, (3, -1))
+
+
+def _analyse(quantizer: SpectralQuantizer, pixels: np.ndarray) -> Tensor:
+    return quantizer.analyse(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
 
 
 def _colour_axes(spectrum: Tensor) -> Tensor:
@@ -81,7 +94,8 @@ def _find_classes(rows: Tensor, quantizer: SpectralQuantizer, used: Tensor) -> T
     floor = size.mean(0).topk(min(CODED, len(used))).values[-1]
     ranked = size[:, size.mean(0).argsort(descending=True)[:CODED]]
     coarse = torch.stack([part.mean(1) for part in ranked.split(16, dim=1)], 1)
-    label = nearest((coarse + floor).log(), kmeans((coarse + floor).log(), classes))
+    start = (coarse + floor).log()
+    label = nearest(start, kmeans(start, classes, 0).centres, torch.zeros(classes))
     for _ in range(CLASS_ROUNDS):
         scale = torch.stack([size[label == c].mean(0) for c in range(classes)]) + floor
         share = torch.bincount(label, minlength=classes) / len(label)
@@ -104,7 +118,7 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
     for label, group in enumerate(groups):
         group -= quantizer.class_mean[label, used]
     first = 0
-    books: list[Tensor] = []
+    book = None
     for block, length in enumerate(shape.blocks):
         picks, scales, samples = [], [], []
         for group in groups:
@@ -118,50 +132,83 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
             used[torch.stack(picks)].reshape(-1, length, shape.dim).int()
         )
         quantizer.scale[:, first : first + length] = torch.stack(scales)
-        books = _books(samples, books)
-        quantizer.codebooks.data[block * CODES : (block + 1) * CODES] = torch.cat(books)
-        for group, pick, scale, x, book in zip(
-            groups, picks, scales, samples, books * (len(groups) // len(books)), strict=True
+        if block == 0:
+            _fill(quantizer, block, _first_book(quantizer, [x.flatten(0, 1) for x in samples]))
+        else:
+            book = kmeans(torch.cat([x.flatten(0, 1) for x in samples]), CODES, shape.rate, book)
+            _fill(quantizer, block, book)
+        for label, (group, pick, scale, x) in enumerate(
+            zip(groups, picks, scales, samples, strict=True)
         ):
-            coded = book[nearest(x.flatten(0, 1), book)].reshape(x.shape) * scale[:, None]
+            codes, cost = quantizer.book(block), shape.rate * quantizer.bits(block)
+            if block == 0:
+                cost = cost.masked_fill(quantizer.class_of != label, torch.inf)
+            coded = codes[nearest(x.flatten(0, 1), codes, cost)].reshape(x.shape) * scale[:, None]
             group[:, pick] -= coded.flatten(1)
         first += length
         left = sum(float(g.square().sum()) for g in groups) / sum(map(len, groups))
         print(f"{first:4d} tokens: energy left {left:.1f}", flush=True)
 
 
-def _books(samples: list[Tensor], before: list[Tensor]) -> list[Tensor]:
-    """A block's codebook, starting from that of the block before.
+@dataclass
+class Book:
+    """Vectors (n, dim) and how often each is chosen (n,), commonest first."""
 
-    The first token's is one small codebook for each class; together they make 4096 vectors.
+    centres: Tensor
+    counts: Tensor
+
+    def bits(self) -> Tensor:
+        """What naming each costs, (n,). One that is never chosen is rare, not impossible."""
+        share = self.counts + RARE
+        return -(share / share.sum()).log2()
+
+    def ordered(self) -> Book:
+        order = self.counts.argsort(descending=True, stable=True)
+        return Book(self.centres[order], self.counts[order])
+
+
+def _first_book(quantizer: SpectralQuantizer, samples: list[Tensor]) -> Book:
+    """The first token's: a small codebook for each class, 4096 vectors together; notes whose they are."""
+    shape = quantizer.shape
+    books = [kmeans(x, CODES // shape.classes, shape.rate) for x in samples]
+    together = Book(torch.cat([b.centres for b in books]), torch.cat([b.counts for b in books]))
+    owner = torch.arange(shape.classes).repeat_interleave(CODES // shape.classes)
+    quantizer.class_of.copy_(owner[together.counts.argsort(descending=True, stable=True)])
+    return together.ordered()
+
+
+def _fill(quantizer: SpectralQuantizer, block: int, book: Book) -> None:
+    quantizer.book(block).data.copy_(book.centres)
+    quantizer.frequency[block] = torch.from_numpy(frequencies(book.counts.long().numpy())).int()
+
+
+def kmeans(x: Tensor, count: int, rate: float, start: Book | None = None) -> Book:
+    """Entropy-constrained Lloyd's algorithm (Chou, Lookabaugh and Gray, 1989).
+
+    x: (n, dim); the cost of a vector is its squared error plus `rate` times the bits of its name.
+    Starts from random points, with a rate that grows, unless told where.
     """
-    if not before:
-        return [kmeans(x.flatten(0, 1), CODES // len(samples)) for x in samples]
-    return [
-        kmeans(
-            torch.cat([x.flatten(0, 1) for x in samples]),
-            CODES,
-            before[0] if len(before) == 1 else None,
-        )
-    ]
-
-
-def kmeans(x: Tensor, count: int, centres: Tensor | None = None) -> Tensor:
-    """Lloyd's algorithm: x (n, dim) -> centres (count, dim); starts from random points unless told where."""
     x = x[torch.randperm(len(x))[:KMEANS_SAMPLES]]
-    centres = x[torch.arange(count) % len(x)].clone() if centres is None else centres.clone()
-    for _ in range(KMEANS_ROUNDS):
-        chosen = nearest(x, centres)
+    book = start or Book(x[torch.arange(count) % len(x)].clone(), torch.ones(count))
+    for turn in range(KMEANS_ROUNDS):
+        warm = 1.0 if start else min(1.0, (turn + 1) / RESEEDING_ROUNDS)
+        chosen = nearest(x, book.centres, warm * rate * book.bits())
         members = torch.bincount(chosen, minlength=count)
-        centres = torch.zeros_like(centres).index_add_(0, chosen, x) / members.clamp(min=1)[:, None]
+        means = (
+            torch.zeros_like(book.centres).index_add_(0, chosen, x) / members.clamp(min=1)[:, None]
+        )
         empty = members == 0
-        centres[empty] = x[torch.randint(len(x), (int(empty.sum()),))]
-    return centres
+        means[empty] = book.centres[empty]
+        if turn < RESEEDING_ROUNDS:
+            means[empty] = x[torch.randint(len(x), (int(empty.sum()),))]
+            members = members.clamp(min=1)  # what was placed anew gets a chance
+        book = Book(means, members.float())
+    return book.ordered()
 
 
-def nearest(x: Tensor, centres: Tensor) -> Tensor:
-    """x (n, dim) -> index of the nearest centre, (n,), in pieces that fit the cache."""
-    half_norm = centres.square().sum(1) / 2
+def nearest(x: Tensor, centres: Tensor, cost: Tensor) -> Tensor:
+    """x (n, dim) -> index of the centre with the least squared distance plus cost, (n,), in pieces that fit the cache."""
+    half = (centres.square().sum(1) + cost) / 2
     return torch.cat(
-        [torch.addmm(half_norm, part, centres.T, alpha=-1).argmin(1) for part in x.split(2048)]
+        [torch.addmm(half, part, centres.T, alpha=-1).argmin(1) for part in x.split(2048)]
     )

@@ -18,6 +18,7 @@ class Recipe:
 
     batch:         pictures in a step.
     zoomed:        share of pictures that are enlarged by up to two, as detail of large pictures is.
+    drawn:         share of pictures that are drawings instead of photographs.
     rate:          peak learning rate of AdamW for the decoder.
     encoder_rate:  the same for the encoder, codebook_rate for the codebooks; 0 leaves them alone.
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
@@ -32,6 +33,7 @@ class Recipe:
     steps: int = 0
     batch: int = 12
     zoomed: float = 0.0
+    drawn: float = 0.0
     rate: float = 8e-4
     encoder_rate: float = 0.0
     codebook_rate: float = 0.0

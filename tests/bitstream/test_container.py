@@ -23,11 +23,14 @@ from onedpiece.bitstream import (
     truncate,
 )
 from onedpiece.bitstream.parts import MAX_PART_BYTES, MAX_PARTS, pack_parts
+from onedpiece.entropy import Tables
+from onedpiece.entropy.tables import frequencies
 from onedpiece.errors import (
     DamagedFile,
     LimitExceeded,
     NotAnOdpFile,
     OdpError,
+    UnknownModel,
     UnsupportedFile,
 )
 
@@ -305,13 +308,6 @@ class TestLimits:
 
 
 class TestRefusal:
-    def test_entropy_coded_tokens_are_not_read_yet(self):
-        header = Header(256, 256, 4, MODEL, entropy_coded=True)
-        with pytest.raises(UnsupportedFile):
-            parse(header.pack() + bytes(6))
-        with pytest.raises(UnsupportedFile):
-            build(header, np.zeros((1, 4), np.uint16))
-
     @pytest.mark.parametrize("data", [ONE_TILE, TWO_TILES], ids=["one tile", "two tiles"])
     def test_every_flipped_header_bit_is_refused(self, data):
         for bit in range(8 * parse(data).sizes()["header"]):
@@ -338,3 +334,95 @@ class TestRefusal:
 
 def test_the_checksum_of_a_part_covers_its_kind_and_data():
     assert pack_parts([Part(0x7E, b"note")])[3:7] == zlib.crc32(b"\x7enote").to_bytes(4, "big")
+
+
+TABLES = Tables(frequencies((1e6 / (np.arange(4096) + 9) ** 1.3).astype(int))[None], (256,))
+
+
+def known(key):
+    return TABLES
+
+
+@st.composite
+def skewed(draw):
+    """`contents` whose tokens are about as frequent as the tables say."""
+    header, tokens, parts, allocation = draw(contents())
+    return header, (tokens.astype(int) ** 4 >> 36).astype(np.uint16), parts, allocation
+
+
+class TestEntropyCoding:
+    @given(skewed())
+    def test_files_come_back(self, content):
+        data = build(*content, TABLES)
+        file = parse(data, tables_of=known)
+        assert not file.is_cut
+        assert file.header.entropy_coded == (len(data) < len(build(*content)))
+        expected = expected_tokens(content, content[3].total)[:, : file.tokens.shape[1]]
+        np.testing.assert_array_equal(file.tokens, expected)
+
+    @given(contents())
+    def test_tokens_that_are_rare_are_written_as_they_are(self, content):
+        header, tokens, parts, allocation = content
+        assert build(header, tokens | 0xC00, parts, allocation, TABLES) == build(
+            header, tokens | 0xC00, parts, allocation
+        )
+
+    @given(skewed(), st.data())
+    def test_a_cut_file_gives_the_tokens_that_are_completely_there(self, content, data):
+        whole = build(*content, TABLES)
+        front = len(whole) - parse(whole, tables_of=known).sizes()["tokens"]
+        file = parse(whole[: data.draw(st.integers(front, len(whole) - 1))], tables_of=known)
+        assert file.is_cut
+        expected = expected_tokens(content, file.arrived)[:, : file.tokens.shape[1]]
+        np.testing.assert_array_equal(file.tokens, expected)
+
+    @given(skewed(), st.data())
+    def test_truncation_equals_building_with_fewer_tokens(self, content, data):
+        header, tokens, parts, allocation = content
+        tiles = header.grid.count
+        kept = data.draw(st.integers(1, max(1, allocation.total // tiles)))
+        shorter = replace(allocation, total=kept * tiles)
+        assert truncate(build(*content, TABLES), kept, tables_of=known) == build(
+            header, tokens, parts, shorter, TABLES
+        )
+
+    @given(skewed(), st.data())
+    def test_as_many_tokens_as_fit(self, content, data):
+        header, tokens, parts, allocation = content
+        whole = build(*content, TABLES)
+        least = build(header, tokens, parts, replace(allocation, total=header.grid.count), TABLES)
+        limit = data.draw(st.integers(len(least), len(whole) + 3))
+        shorter = truncate(whole, max_bytes=limit, tables_of=known)
+        assert len(shorter) <= limit
+        total = parse(shorter, tables_of=known).allocation.total
+        for more in range(total + 1, min(total + 5, allocation.total + 1)):
+            longer = build(header, tokens, parts, replace(allocation, total=more), TABLES)
+            assert len(longer) > limit
+
+    def test_without_the_model_the_tokens_cannot_be_read(self):
+        data = build(Header(256, 256, 4, MODEL), np.zeros((1, 4), int), tables=TABLES)
+        with pytest.raises(UnknownModel, match="a1b2c3"):
+            parse(data)
+        with pytest.raises(DamagedFile, match="has none"):
+            parse(data, tables_of=lambda key: None)
+
+    def test_without_the_model_other_files_can_be_read(self):
+        assert parse(truncate(ONE_TILE, 3)).tokens.tolist() == [[1, 2, 0xABC]]
+
+    def test_bytes_after_the_last_token_are_damage(self):
+        data = build(Header(256, 256, 4, MODEL), np.zeros((1, 4), int), tables=TABLES)
+        with pytest.raises(DamagedFile, match="after the last"):
+            parse(data + b"\0", tables_of=known)
+
+    def test_memory_follows_the_data_not_the_promise(self):
+        header = Header(16384, 16384, 256, MODEL, entropy_coded=True)
+        file = parse(header.pack() + bytes(3), tables_of=known)
+        assert 0 < file.arrived < 100
+
+    @given(skewed(), st.data())
+    def test_damaged_files_raise_nothing_but_our_own_errors(self, content, data):
+        damaged = bytearray(build(*content, TABLES))
+        for _ in range(data.draw(st.integers(1, 4))):
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        with suppress(OdpError):
+            parse(bytes(damaged), tables_of=known)

@@ -1,0 +1,6 @@
+"""Tokens in fewer than 12 bits: a range coder, and how frequent the codes of a model are."""
+
+from onedpiece.entropy.range_coder import InvalidStream
+from onedpiece.entropy.tables import Tables
+
+__all__ = ["InvalidStream", "Tables"]

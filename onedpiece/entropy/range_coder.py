@@ -1,0 +1,113 @@
+"""A range coder over integer frequencies, whose streams can be cut at any byte.
+
+Symbols narrow an interval of numbers, and the bytes are a number inside it (G. N. N. Martin, "Range encoding", 1979).
+The steps are those of the library constriction with 32-bit words and frequencies of 24 bits, so that it reads these
+streams too. The end is shorter: only as many bytes as decide about every symbol, whatever bytes might follow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+PRECISION = 24
+"""Frequencies of all symbols add up to 2**PRECISION."""
+
+Cumulative = Sequence[int]
+"""For each symbol the sum of the frequencies before it, then 2**PRECISION; strictly increasing."""
+
+_WORD = 32
+_WORD_MASK = (1 << _WORD) - 1
+_STATE = 2 * _WORD
+_STATE_MASK = (1 << _STATE) - 1
+_STATE_BYTES = _STATE // 8
+
+
+class InvalidStream(Exception):
+    """Bytes that stand for no symbols."""
+
+
+def encode(
+    symbols: Iterable[int], tables: Iterable[Cumulative], sizes: list[int] | None = None
+) -> bytes:
+    """Symbols to bytes, each with its own table.
+
+    sizes: if given, how many bytes the first 1, 2, ... symbols alone would take is appended to it.
+    """
+    low, width = 0, _STATE_MASK
+    words: list[int] = []
+    for symbol, cumulative in zip(symbols, tables, strict=True):
+        scale = width >> PRECISION
+        start = cumulative[symbol]
+        low += scale * start
+        width = scale * (cumulative[symbol + 1] - start)
+        if width <= _WORD_MASK:
+            words.append(low >> _WORD)  # may be too large by a carry, which is settled at the end
+            low = (low & _WORD_MASK) << _WORD
+            width <<= _WORD
+        if sizes is not None:
+            sizes.append(4 * len(words) + _end(low, width)[1])
+    number, count = _end(low, width)
+    return _settled(words, number)[: 4 * len(words) + count]
+
+
+def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[list[int], bool]:
+    """The symbols that the bytes decide about, at most one for each table.
+
+    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream.
+    """
+    symbols: list[int] = []
+    position, width = _STATE_BYTES, _STATE_MASK
+    value, unknown = _window(data, 0, _STATE_BYTES)
+    for cumulative in tables:
+        scale = width >> PRECISION
+        share = value // scale
+        if share >> PRECISION:
+            raise InvalidStream
+        symbol = bisect_right(cumulative, share) - 1
+        start = scale * cumulative[symbol]
+        narrower = scale * cumulative[symbol + 1] - start
+        if value - start + unknown >= narrower:
+            break  # bytes that are missing decide
+        symbols.append(symbol)
+        value -= start
+        width = narrower
+        if width <= _WORD_MASK:
+            word, missing = _window(data, position, _WORD // 8)
+            value = value << _WORD | word
+            unknown = unknown << _WORD | missing
+            width <<= _WORD
+            position += _WORD // 8
+    read, _ = _window(data, position - _STATE_BYTES, _STATE_BYTES)
+    number, count = _end(read - value, width)
+    return symbols, number == read and len(data) == position - _STATE_BYTES + count
+
+
+def _end(low: int, width: int) -> tuple[int, int]:
+    """The number with the fewest leading bytes that decide for an interval of the state, and how many these are."""
+    count = max(1, (_STATE + 8 - width.bit_length()) // 8)
+    while True:
+        unit = 1 << (_STATE - 8 * count)
+        number = -(-low // unit) * unit
+        if number + unit <= low + width:
+            return number, count
+        count += 1
+
+
+def _settled(words: list[int], number: int) -> bytes:
+    """All words and the last number as bytes, after carries."""
+    whole = bytearray()
+    carry, low = divmod(number, 1 << _STATE)
+    tail = low.to_bytes(_STATE_BYTES, "big")
+    for index in reversed(range(len(words))):
+        carry, words[index] = divmod(words[index] + carry, 1 << _WORD)
+    for word in words:
+        whole += word.to_bytes(_WORD // 8, "big")
+    return bytes(whole) + tail
+
+
+def _window(data: bytes, start: int, count: int) -> tuple[int, int]:
+    """The big-endian number at a place, zeros where the data has ended; and the most that can be missing there."""
+    there = data[start : start + count]
+    missing = 8 * (count - len(there))
+    return int.from_bytes(there, "big") << missing, (1 << missing) - 1

@@ -1,0 +1,91 @@
+"""How frequent each code is at each position, and tokens to bytes by it.
+
+A codebook is sorted by frequency, so that codes near each other are about equally frequent, and a table is short: one
+frequency for each group of codes. Groups get longer like the steps of floating-point numbers: the codes 0 to 15 are
+alone, then there are eight groups of 2, eight of 4, ... and eight of 256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedpiece.entropy.range_coder import PRECISION, Cumulative, decode, encode
+
+_STEPS = 8
+_EXPONENTS = [0, 0, *range(1, 9)]
+
+GROUP_SIZES = np.repeat(1 << np.array(_EXPONENTS), _STEPS)
+"""How many codes each group has."""
+
+GROUPS = len(GROUP_SIZES)
+GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
+"""The group of each of the 4096 codes."""
+
+TOTAL = 1 << 16
+"""What the frequencies of all groups add up to. Within a group, 2**24 / TOTAL is divided evenly."""
+
+
+class Tables:
+    """The tables of a model.
+
+    frequencies: integers (blocks, GROUPS), at least 1, in each row TOTAL together.
+    blocks: how many consecutive positions use each row.
+
+    Raises ValueError for other frequencies.
+    """
+
+    def __init__(self, frequencies: NDArray[np.integer], blocks: Sequence[int]) -> None:
+        if frequencies.shape != (len(blocks), GROUPS):
+            raise ValueError(f"{frequencies.shape} is not the shape of frequencies")
+        if frequencies.min() < 1 or (frequencies.sum(1) != TOTAL).any():
+            raise ValueError("frequencies do not add up")
+        shares = frequencies.astype(np.int64) * ((1 << PRECISION) // TOTAL) // GROUP_SIZES
+        rows = np.cumsum(shares[:, GROUP_OF], 1)
+        self.least_bits = PRECISION - float(np.log2(shares.max()))
+        """No token takes fewer."""
+        self._rows: list[Cumulative] = [[0, *row] for row in rows.tolist()]
+        ends = list(accumulate(blocks))
+        self._row_of = np.searchsorted(ends, np.arange(ends[-1]), side="right")
+
+    def encode(
+        self,
+        tokens: NDArray[np.integer],
+        positions: NDArray[np.integer],
+        sizes: list[int] | None = None,
+    ) -> bytes:
+        """Tokens (n,) at positions (n,) of their tiles to bytes.
+
+        sizes: if given, the bytes that the first 1, 2, ... n tokens alone would take are appended to it.
+        """
+        return encode(tokens.tolist(), self._along(positions), sizes)
+
+    def decode(
+        self, data: bytes, positions: NDArray[np.integer]
+    ) -> tuple[NDArray[np.uint16], bool]:
+        """The tokens that are completely there in bytes that may be cut, at most one for each position.
+
+        Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream.
+        """
+        tokens, exact = decode(data, self._along(positions))
+        return np.array(tokens, np.uint16), exact
+
+    def _along(self, positions: NDArray[np.integer]) -> Iterator[Cumulative]:
+        return map(self._rows.__getitem__, self._row_of[positions].tolist())
+
+
+def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Counts of the codes (4096,) to frequencies of their groups, (GROUPS,): integers from 1, TOTAL together."""
+    groups = np.add.reduceat(counts, np.cumsum(GROUP_SIZES) - GROUP_SIZES) + GROUP_SIZES / 16
+    exact = 1 + groups / groups.sum() * (TOTAL - GROUPS)
+    found = np.floor(exact).astype(np.int64)
+    found[np.argsort(found - exact)[: TOTAL - found.sum()]] += 1
+    return found
+
+
+def bits(frequency: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Bits that each code takes, (4096,), by the frequencies of groups (GROUPS,)."""
+    return -np.log2(frequency / TOTAL / GROUP_SIZES)[GROUP_OF]

@@ -1,0 +1,32 @@
+"""Single arrays out of a safetensors file, for code that must not need PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedpiece.errors import ModelError
+
+LONGEST_INDEX = 1 << 24
+_TYPES = {"I32": "<i4", "F32": "<f4", "F16": "<f2"}
+
+
+def read_tensor(path: Path, name: str) -> NDArray | None:
+    """The array of this name, or None if the file has none. Raises ModelError if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > LONGEST_INDEX:
+                raise ValueError("its index is too long")
+            entry = json.loads(file.read(length)).get(name)
+            if entry is None:
+                return None
+            start, end = entry["data_offsets"]
+            file.seek(8 + length + start)
+            data = file.read(end - start)
+        return np.frombuffer(data, _TYPES[entry["dtype"]]).reshape(entry["shape"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is not a model's weights file") from error

@@ -1,0 +1,58 @@
+"""Entropy tables: frequencies of groups of codes, and the bytes that they give."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from onedpiece.entropy.tables import GROUP_OF, GROUP_SIZES, GROUPS, TOTAL, Tables, bits, frequencies
+
+FALLING = frequencies((1e6 / (np.arange(4096) + 20)).astype(int))
+EVEN = GROUP_SIZES * (TOTAL // 4096)
+TABLES = Tables(np.stack([EVEN, FALLING]), (1, 255))
+
+
+def test_groups_cover_all_codes():
+    assert GROUPS == 80 and GROUP_SIZES.sum() == 4096
+    assert GROUP_OF[:17].tolist() == [*range(16), 16] and GROUP_OF[-1] == 79
+
+
+@given(arrays(np.int64, 4096, elements=st.integers(0, 10**6)))
+def test_frequencies_are_positive_and_add_up(counts):
+    found = frequencies(counts)
+    assert found.min() >= 1 and found.sum() == TOTAL
+
+
+def test_frequent_codes_take_fewer_bits():
+    assert bits(EVEN).tolist() == [12.0] * 4096
+    cost = bits(FALLING)
+    assert cost[0] < 8 < 12 < cost[-1]
+    assert (2.0**-cost).sum() == pytest.approx(1)
+
+
+def test_vectors():
+    """These bytes are the format: whoever changes them breaks files that exist."""
+    tokens = np.array([4095, 0, 1, 17, 300, 4095, 2048, 5])
+    data = TABLES.encode(tokens, np.arange(8))
+    assert data.hex() == "fff0006636ee8586eb44"
+    assert TABLES.decode(data, np.arange(8))[0].tolist() == tokens.tolist()
+
+
+def test_the_table_of_each_position_is_its_own():
+    assert len(TABLES.encode(np.zeros(8, int), np.zeros(8, int))) == 13
+    assert len(TABLES.encode(np.zeros(8, int), np.arange(1, 9))) == 7
+
+
+def test_a_token_takes_at_least_the_bits_of_the_commonest():
+    assert TABLES.least_bits == pytest.approx(bits(FALLING).min())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((2, GROUPS), int), np.stack([EVEN, EVEN + 1]), EVEN[None]],
+    ids=["zeros", "too large", "too few"],
+)
+def test_wrong_frequencies_are_refused(wrong):
+    with pytest.raises(ValueError):
+        Tables(wrong, (1, 255))
