@@ -198,6 +198,20 @@ class TestMetadata:
         exif.load(open_picture(data, self.EVERYTHING).metadata["exif"])
         assert dict(exif) == {270: "a gradient"}
 
+    def test_so_it_is_when_the_tiff_had_to_be_turned(self):
+        data = saved(coloured(), "TIFF", tiffinfo={270: "a gradient", 0x0112: 6})
+        picture = open_picture(data, self.EVERYTHING)
+        exif = Image.Exif()
+        exif.load(picture.metadata["exif"])
+        assert picture.pixels.shape == (70, 60, 3) and dict(exif) == {270: "a gradient"}
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+    def test_the_profile_of_a_grey_picture_is_kept(self, mode):
+        profile = bytearray(swapped_profile())
+        profile[16:20] = b"GRAY"
+        data = saved(Image.new(mode, (4, 4)), icc_profile=bytes(profile))
+        assert open_picture(data, self.EVERYTHING).metadata == {"icc": bytes(profile)}
+
     def test_nothing_there_is_nothing_kept(self):
         assert open_picture(saved(coloured()), self.EVERYTHING).metadata == {}
 
