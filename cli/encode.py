@@ -104,7 +104,7 @@ def encode(
         size = f"{file.header.width}x{file.header.height}"
         return batch.Done(facts, f"{size}, {used} tokens, {len(data)} bytes, {bpp:.4f} bpp")
 
-    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
+    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
     jobs = batch.plan(inputs, ".odp", suffixes())
     with batch.tile_bar(jobs, weigh, quiet or json) as advance:
         codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)

@@ -61,7 +61,13 @@ class TestInputs:
         (tmp_path / "empty").mkdir()
         result = odp("encode", tmp_path / "empty", "--out-dir", tmp_path / "out")
         assert result.code == 1
-        assert result.stderr.startswith(f"odp: {tmp_path / 'empty'}: cannot be opened")
+        assert result.stderr == (
+            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; --recursive looks below it too\n"
+        )
+
+    def test_a_folder_in_place_of_a_file_is_wrong_usage(self, odp, album, tmp_path):
+        result = odp("encode", album, tmp_path / "out.odp")
+        assert result.code == 2 and "is a folder: use --out-dir" in result.stderr
 
     def test_files_and_folders_mix_and_come_back_as_pictures(self, odp, album, tmp_path):
         files, pictures = tmp_path / "files", tmp_path / "pictures"
@@ -204,6 +210,14 @@ class TestInterruption:
         (many / "out").mkdir(mode=0o500)
         result = run_odp("encode", "in/00.png", "out/00.odp", "-n", 2)
         assert result.code == 1 and "cannot be written: Permission denied" in result.stderr
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a system with /proc")
+    def test_a_file_system_that_takes_no_files_fails_in_a_line(self, odp, many, one_tile):
+        (many / "x.odp").write_bytes(one_tile)
+        for arguments in (["/proc/y.png"], ["--out-dir", "/proc/pictures"]):
+            result = odp("decode", many / "x.odp", *arguments, "-n", 1)
+            assert result.code == 1 and result.stderr.count("\n") == 1
+            assert result.stderr.startswith(f"odp: {many / 'x.odp'}: /proc/")
 
 
 def test_a_pipe_is_an_input_like_any_other(run_odp, make_picture, one_tile, tmp_path):

@@ -164,10 +164,10 @@ class TestMissingInput:
         outputs = [tmp_path / out] if out else []
         assert "No such file" in fails(verb, tmp_path / "missing", *outputs)
 
-    def test_a_folder(self, fails, tmp_path, verb, out):
-        outputs = [tmp_path / out] if out else []
+    def test_a_folder_with_nothing_in_it(self, fails, tmp_path, verb, out):
+        outputs = ["--out-dir", tmp_path / "new"] if out else []
         (tmp_path / "folder").mkdir()
-        assert "cannot be opened" in fails(verb, tmp_path / "folder", *outputs)
+        assert "the folder holds no " in fails(verb, tmp_path / "folder", *outputs)
 
 
 class TestModel:
