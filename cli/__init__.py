@@ -33,6 +33,8 @@ def main() -> None:
         verify,
     )
 
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = open(os.devnull, "w")
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not text must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

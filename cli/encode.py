@@ -106,7 +106,7 @@ def encode(
 
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
     jobs = batch.plan(inputs, ".odp", suffixes())
-    with batch.tile_bar(jobs, weigh, quiet or json) as advance:
+    with files.silent_libraries(), batch.tile_bar(jobs, weigh, quiet or json) as advance:
         codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
         work = batch.Work(
             weigh, read, lambda pictures: codec.encode_pictures(pictures, target), write

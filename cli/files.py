@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
@@ -84,3 +86,21 @@ def _replace(path: Path, data: bytes, force: bool) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Keep off stderr what libraries in C, such as libtiff, print there about broken pictures; Python's stays."""
+    if sys.stderr is None or os.environ.get("ODP_DEBUG"):
+        yield
+        return
+    before, kept = sys.stderr, os.dup(2)
+    with open(kept, "w", buffering=1, errors="backslashreplace") as ours:
+        sys.stderr = ours
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            sys.stderr = before

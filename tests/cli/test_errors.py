@@ -143,6 +143,14 @@ class TestInputOfEncode:
         fails("encode", "half.jpg", "out.odp", run=run_odp)
         fails("encode", "-", "-", run=run_odp, stdin=b"just some text")
 
+    def test_a_broken_tiff_of_which_a_library_complains(self, fails, place, run_odp):
+        out = io.BytesIO()
+        Image.effect_noise((64, 64), 50).save(out, "TIFF", compression="tiff_lzw")
+        broken = bytearray(out.getvalue())
+        broken[1000:1100] = bytes(100)
+        place("in.tif", bytes(broken))
+        assert "cannot be read" in fails("encode", "in.tif", "out.odp", run=run_odp)
+
     def test_a_picture_with_broken_metadata_is_encoded_or_refused_in_one_line(
         self, run_odp, place, make_picture, tmp_path
     ):
