@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -91,7 +92,7 @@ def _replace(path: Path, data: bytes, force: bool) -> None:
 @contextlib.contextmanager
 def silent_libraries() -> Iterator[None]:
     """Keep off stderr what libraries in C, such as libtiff, print there about broken pictures; Python's stays."""
-    if sys.stderr is None or os.environ.get("ODP_DEBUG"):
+    if os.environ.get("ODP_DEBUG") or isinstance(sys.stderr, io.StringIO):  # or there is none
         yield
         return
     before, kept = sys.stderr, os.dup(2)
