@@ -208,7 +208,10 @@ def expand(
 
 def _listed(list_file: Path) -> Iterator[Path]:
     """Paths of a list whose lines end as those of `find` do, or in zeros as those of `find -print0` do."""
-    data = files.read(list_file)
+    try:
+        data = files.read(list_file)
+    except OdpError as error:
+        raise type(error)(f"{list_file}: {error}") from error
     for line in data.split(b"\0" if b"\0" in data else b"\n"):
         path = Path(os.fsdecode(line.rstrip(b"\r")))
         if path == files.STREAM:

@@ -113,7 +113,7 @@ def _format_of(target: Path) -> str:
     Image.init()
     name = Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise OutputError(f"{target}: '{target.suffix}' is no picture format that can be written")
+        raise OutputError(f"{target}: the name ends in no picture format that can be written")
     return name
 
 

@@ -66,15 +66,16 @@ def write(path: Path, data: bytes, force: bool) -> None:
 
     Raises OutputError.
     """
-    if path == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
     try:
-        if path.exists() and not path.is_file():
+        if path == STREAM:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():
             path.write_bytes(data)  # a device or a pipe is written to, never replaced
         else:
             _replace(Path(os.path.realpath(path)), data, force)
+    except BrokenPipeError:
+        raise  # nobody reads our output any more
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -297,8 +298,10 @@ def _own_errors() -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise PictureError("not a picture in a format that can be read") from None
-    except Image.DecompressionBombError:
-        raise LimitExceeded("the picture has far more pixels than allowed") from None
+    except Image.DecompressionBombError as error:
+        count = re.search(r"\d+", str(error))
+        told = f"{count[0]} pixels, " if count else ""
+        raise LimitExceeded(f"the picture has {told}far more pixels than allowed") from None
     except (AssertionError, AttributeError, LookupError, TypeError) as error:
         raise PictureError("the picture cannot be read: it is damaged") from error
     except Exception as error:  # Pillow's plugins raise what they like for broken files

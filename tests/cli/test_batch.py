@@ -151,6 +151,13 @@ class TestTrees:
         assert result.stderr.splitlines()[-1] == "odp: 2 done, 1 skipped, 0 failed"
         assert (out / "a.odp").stat().st_mtime_ns == before
 
+    def test_a_list_that_is_not_there_is_named(self, odp, tmp_path):
+        result = odp("encode", "--files-from", tmp_path / "list", "--out-dir", tmp_path / "out")
+        assert result.code == 1
+        assert result.stderr == (
+            f"odp: {tmp_path / 'list'}: cannot be opened: No such file or directory\n"
+        )
+
     def test_an_empty_list_is_wrong_usage(self, run_odp, tmp_path):
         (tmp_path / "list").write_text("")
         result = run_odp("encode", "--files-from", "list", "--out-dir", "out")
@@ -204,6 +211,20 @@ class TestInterruption:
         assert run.returncode == 1
         assert run.stderr == "odp: big.odp: out.bmp cannot be written: File too large\n"
         assert sorted(p.name for p in many.iterdir()) == ["big.odp", "in"]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a system with /dev/full")
+    def test_so_does_a_full_disk_behind_standard_output(self, many, one_tile):
+        (many / "x.odp").write_bytes(one_tile)
+        with open("/dev/full", "wb") as full:
+            run = subprocess.run(
+                [sys.executable, "-m", "onedpiece.cli", "decode", "x.odp", "-", "-n", "1"],
+                cwd=many,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert run.returncode == 1
+        assert run.stderr == "odp: x.odp: - cannot be written: No space left on device\n"
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
     def test_a_read_only_folder_fails_in_a_line(self, run_odp, many):

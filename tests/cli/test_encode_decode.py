@@ -356,3 +356,20 @@ class TestVerify:
         assert result.code == 1 and "63 of 64 tokens are here" in result.stderr
         assert not (tmp_path / "y.png").exists()
         assert odp("decode", tmp_path / "x.odp", tmp_path / "y.png").code == 0
+
+
+@pytest.mark.parametrize(
+    "words, completed", [("odp ver", b"verify\n"), ("odp encode --met", b"--metadata\n")]
+)
+def test_a_shell_can_complete_verbs_and_options(words, completed):
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['odp']; import onedpiece.cli as o; o.main()",
+        ],
+        capture_output=True,
+        env={**os.environ, **asked, "_ODP_COMPLETE": "complete_bash"},
+    )
+    assert done.stdout == completed
