@@ -144,14 +144,13 @@ def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
         image = ImageOps.exif_transpose(image)
     if image.mode in WIDE_MODES:
         image = _eight_bits(image, white_is_zero)
-    with_alpha = "LA" if grey else "RGBA"
-    if image.has_transparency_data and image.mode != with_alpha:  # or it would be a copy
-        image = image.convert(with_alpha)
+    if image.has_transparency_data and image.mode not in {"LA", "RGBA"}:  # or it would be a copy
+        image = image.convert("LA" if grey else "RGBA")
     metadata = _metadata(image, told, reading.metadata)
     profile = None if "icc" in metadata else image.info.get("icc_profile")
-    alpha = image.getchannel("A") if image.mode == with_alpha else None
+    alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None
     if profile:
-        image = _to_srgb(image, profile)
+        image = _to_srgb(image, profile, grey)
     pixels = _rgb(image)
     if gamma:
         _correct(pixels, gamma)
@@ -257,10 +256,10 @@ def _described(exif: Image.Exif, tiff: bool) -> bytes:
     return copy.tobytes() if len(copy) else b""
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def _to_srgb(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
     """Colours of an ICC profile as sRGB. A broken profile, or one for other channels, is as good as none."""
     if image.mode not in {"RGB", "CMYK", "L"}:
-        image = image.convert("L" if image.mode in GREY_MODES else "RGB")
+        image = image.convert("L" if grey else "RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(
