@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ def main() -> None:
         verify,
     )
 
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = io.StringIO()
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not text must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -49,6 +49,7 @@ class Inputs:
     files_from: file with more inputs, one on each line; "-" is standard input.
     recursive:  take folders with everything below them.
     skip:       leave out inputs whose outputs exist.
+    kind:       what inputs are, for messages.
     """
 
     paths: list[Path]
@@ -56,6 +57,7 @@ class Inputs:
     files_from: Path | None = None
     recursive: bool = False
     skip: bool = False
+    kind: str = ".odp files"
 
 
 @dataclass(frozen=True)
@@ -132,15 +134,51 @@ def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
     if inputs.out_dir is None:
         if len(inputs.paths) != 2 or inputs.files_from or inputs.recursive:
             raise typer.BadParameter("give IN and OUT, or --out-dir for several inputs")
+        if inputs.paths[0].is_dir():
+            raise typer.BadParameter(f"{inputs.paths[0]} is a folder: use --out-dir")
         return [Job(inputs.paths[0], inputs.paths[1])]
+    return [
+        Job(source, inputs.out_dir / name.with_name(name.stem + suffix))
+        for source, name in _found(inputs, suffixes)
+    ]
+
+
+def survey(inputs: Inputs, look: Callable[[Path], None], report: Report) -> None:
+    """Look at .odp files without making any; a failed one does not stop the others.
+
+    look: path -> None; prints what is to be told, raises OdpError.
+    Raises typer.BadParameter if there are no inputs, and typer.Exit(1) if any failed.
+    """
+    failed = False
+    for source, _ in _found(inputs, {".odp"}):
+        try:
+            _check_no_folder(source, inputs)
+            look(source)
+        except OdpError as error:
+            failed = True
+            report.failed(source, error)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _found(inputs: Inputs, suffixes: set[str]) -> list[tuple[Path, Path]]:
+    """All inputs, and names for their outputs."""
     found = list(expand(inputs.paths, suffixes, inputs.recursive))
     if inputs.files_from:
         found += [(path, _below(path)) for path in _listed(inputs.files_from)]
     if not found:
         raise typer.BadParameter("there are no inputs")
-    return [
-        Job(source, inputs.out_dir / name.with_name(name.stem + suffix)) for source, name in found
-    ]
+    return found
+
+
+def _check_no_folder(source: Path, inputs: Inputs) -> None:
+    """Raise OdpError for a folder that stands among the inputs itself, instead of what it holds."""
+    if not source.is_dir():
+        return
+    if source not in inputs.paths:
+        raise OdpError("this is a folder")
+    hint = "" if inputs.recursive else "; --recursive looks below it too"
+    raise OdpError(f"the folder holds no {inputs.kind}{hint}")
 
 
 def expand(
@@ -153,7 +191,7 @@ def expand(
             files_here = sorted(p for p in inside if p.suffix.lower() in suffixes and p.is_file())
             yield from ((file, file.relative_to(path)) for file in files_here)
             if not files_here:
-                yield path, Path(path.name or "folder")  # fails as a file
+                yield path, Path(path.name or "folder")  # which will be told
         elif not path.exists() and glob.has_magic(str(path)):
             found = False
             plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
@@ -170,7 +208,10 @@ def expand(
 
 def _listed(list_file: Path) -> Iterator[Path]:
     """Paths of a list whose lines end as those of `find` do, or in zeros as those of `find -print0` do."""
-    data = files.read(list_file)
+    try:
+        data = files.read(list_file)
+    except OdpError as error:
+        raise type(error)(f"{list_file}: {error}") from error
     for line in data.split(b"\0" if b"\0" in data else b"\n"):
         path = Path(os.fsdecode(line.rstrip(b"\r")))
         if path == files.STREAM:
@@ -218,6 +259,7 @@ def run(
     with_bar = report.wants_bar(len(todo))
 
     def load(job: Job) -> Loaded:
+        _check_no_folder(job.source, inputs)
         files.check_free(job.target, force)
         return work.read(job)
 

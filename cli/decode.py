@@ -12,13 +12,14 @@ from onedpiece.cli import app, files, options
 from onedpiece.errors import DamagedFile, OutputError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL.Image import Image
 
     from onedpiece.bitstream import OdpFile
     from onedpiece.image import Picture
 
 # A lossy output should not add losses of its own that anybody sees.
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "GIF", "SGI", "DDS", "ICO", "ICNS"}
+TIFF_XMP = 700  # tag
 SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 
 
@@ -112,13 +113,13 @@ def _format_of(target: Path) -> str:
     Image.init()
     name = Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise OutputError(f"{target}: '{target.suffix}' is no picture format that can be written")
+        raise OutputError(f"{target}: the name ends in no picture format that can be written")
     return name
 
 
-def _metadata_options(image: Image.Image, name: str) -> dict[str, object]:
+def _metadata_options(image: Image, name: str) -> dict[str, object]:
     """What Pillow has to be told so that it writes the metadata too, as far as the format can hold it."""
-    from PIL import PngImagePlugin
+    from PIL import Image, PngImagePlugin
 
     options: dict[str, object] = {}
     if name in {"PNG", "JPEG", "WEBP", "TIFF", "AVIF"}:
@@ -128,6 +129,11 @@ def _metadata_options(image: Image.Image, name: str) -> dict[str, object]:
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))  # type: ignore[attr-defined]
         options["pnginfo"] = text
+    if name == "TIFF" and "xmp" in options:
+        tags = Image.Exif()
+        tags.load(image.info.get("exif", b""))
+        tags[TIFF_XMP] = options.pop("xmp")
+        options["exif"] = tags
     return options
 
 

@@ -104,9 +104,9 @@ def encode(
         size = f"{header.width}x{header.height}"
         return batch.Done(facts, f"{size}, {used} tokens, {len(data)} bytes, {bpp:.4f} bpp")
 
-    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
+    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
     jobs = batch.plan(inputs, ".odp", suffixes())
-    with batch.tile_bar(jobs, weigh, quiet or json) as advance:
+    with files.silent_libraries(), batch.tile_bar(jobs, weigh, quiet or json) as advance:
         codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
         work = batch.Work(
             weigh, read, lambda pictures: codec.encode_pictures(pictures, target), write

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
@@ -63,15 +66,16 @@ def write(path: Path, data: bytes, force: bool) -> None:
 
     Raises OutputError.
     """
-    if path == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
     try:
-        if path.exists() and not path.is_file():
+        if path == STREAM:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():
             path.write_bytes(data)  # a device or a pipe is written to, never replaced
         else:
             _replace(Path(os.path.realpath(path)), data, force)
+    except BrokenPipeError:
+        raise  # nobody reads our output any more
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -84,3 +88,21 @@ def _replace(path: Path, data: bytes, force: bool) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def silent_libraries() -> Iterator[None]:
+    """Keep off stderr what libraries in C, such as libtiff, print there about broken pictures; Python's stays."""
+    if os.environ.get("ODP_DEBUG") or isinstance(sys.stderr, io.StringIO):  # or there is none
+        yield
+        return
+    before, kept = sys.stderr, os.dup(2)
+    with open(kept, "w", buffering=1, errors="backslashreplace") as ours:
+        sys.stderr = ours
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            sys.stderr = before

@@ -13,24 +13,22 @@ from onedpiece.cli import app, options
 
 @app.command()
 def info(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")
+    ] = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
     json: options.Json = False,
 ) -> None:
     """Show dimensions, tokens, model and bytes of .odp files."""
     from onedpiece.cli import batch, files
-    from onedpiece.errors import OdpError
 
-    failed = False
-    for path in paths:
-        try:
-            facts = {"input": str(path), **describe(files.read(path))}
-        except OdpError as error:
-            failed = True
-            batch.Report(quiet=False, json=json).failed(path, error)
-            continue
+    def look(path: Path) -> None:
+        facts = {"input": str(path), **describe(files.read(path))}
         print(json_module.dumps(facts) if json else _lines(facts))
-    if failed:
-        raise typer.Exit(1)
+
+    inputs = batch.Inputs(paths or [], None, files_from, recursive)
+    batch.survey(inputs, look, batch.Report(quiet=False, json=json))
 
 
 def describe(data: bytes) -> dict[str, Any]:

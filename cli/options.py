@@ -42,7 +42,7 @@ FilesFrom = Annotated[
 ]
 Recursive = Annotated[
     bool,
-    typer.Option("--recursive", "-r", help="Take folders with everything below; keep the tree."),
+    typer.Option("--recursive", "-r", help="Take folders with everything below them."),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out inputs whose outputs exist.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,13 @@ from onedpiece.cli import app, options
 
 @app.command()
 def verify(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")
+    ] = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
     quiet: options.Quiet = False,
+    json: options.Json = False,
 ) -> None:
     """Check that .odp files are complete, keep the rules of the format and name an installed model.
 
@@ -22,28 +28,25 @@ def verify(
     from onedpiece.alpha import unpack_alpha
     from onedpiece.bitstream import ALPHA, EXIF, ICC, XMP, expand, parse
     from onedpiece.cli import batch, files
-    from onedpiece.errors import DamagedFile, OdpError
+    from onedpiece.errors import DamagedFile
     from onedpiece.models.registry import find_by_key
 
-    failed = False
-    for path in paths:
-        try:
-            file = parse(files.read(path))
-            if file.is_cut:
-                total = file.allocation.total
-                raise DamagedFile(f"the file is cut: {file.arrived} of {total} tokens are here")
-            alpha = file.part(ALPHA)
-            if alpha is not None:
-                unpack_alpha(alpha, file.header.width, file.header.height)
-            for part in file.parts:
-                if part.kind in (EXIF, ICC, XMP):
-                    expand(part.data)
-            find_by_key(file.header.model)
-        except OdpError as error:
-            failed = True
-            batch.Report(quiet, json=False).failed(path, error)
-            continue
-        if not quiet:
+    def look(path: Path) -> None:
+        file = parse(files.read(path))
+        if file.is_cut:
+            total = file.allocation.total
+            raise DamagedFile(f"the file is cut: {file.arrived} of {total} tokens are here")
+        alpha = file.part(ALPHA)
+        if alpha is not None:
+            unpack_alpha(alpha, file.header.width, file.header.height)
+        for part in file.parts:
+            if part.kind in (EXIF, ICC, XMP):
+                expand(part.data)
+        find_by_key(file.header.model)
+        if json:
+            print(json_module.dumps({"input": str(path), "complete": True}))
+        elif not quiet:
             print(f"{path}: complete")
-    if failed:
-        raise typer.Exit(1)
+
+    inputs = batch.Inputs(paths or [], None, files_from, recursive)
+    batch.survey(inputs, look, batch.Report(quiet, json))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from onedpiece.bitstream import MAGIC, MAX_PIXELS
+from onedpiece.bitstream import MAGIC, MAX_PIXELS, MAX_SIDE
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
 
 FORMATS = [
@@ -41,6 +42,10 @@ DESCRIPTIVE = {0x010E, 0x010F, 0x0110, ORIENTATION, 0x0131, 0x0132, 0x013B, 0x82
 
 PROFILE_OF = {"RGB": b"RGB ", "RGBA": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
 """Colour space that an ICC profile must name to fit a mode."""
+
+GREY_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies samples of few bits
+DISPLAY_GAMMA = 2.2
+PHOTOMETRIC = 262  # tag of TIFF
 
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"}
 WIDE_MODES = {"I", "I;16", "I;16B", "I;16L", "F"}
@@ -85,7 +90,8 @@ def open_picture(source: Path | bytes, reading: Reading = Reading()) -> Picture:
     Raises PictureError if it cannot be read, LimitExceeded (before decoding) if it is too large.
     """
     with open_lazily(source) as image:
-        return from_pillow(image, reading)
+        _check(image, reading.max_pixels)
+        return from_pillow(_verified(image) if image.format == "PNG" else image, reading)
 
 
 @contextlib.contextmanager
@@ -98,6 +104,14 @@ def open_lazily(source: Path | bytes) -> Iterator[Image.Image]:
         file.seek(0)
         with _own_errors(), Image.open(file, formats=FORMATS) as image:
             yield image
+
+
+def _verified(image: Image.Image) -> Image.Image:
+    """A PNG whose checksums are right: Pillow looks at those of pixels only when asked to, and then needs a new start."""
+    file = image.fp  # type: ignore[attr-defined]
+    image.verify()
+    file.seek(0)
+    return Image.open(file, formats=["PNG"])
 
 
 def suffixes() -> set[str]:
@@ -118,21 +132,28 @@ def from_pillow(image: Image.Image, reading: Reading = Reading()) -> Picture:
 
 
 def _from_pillow(image: Image.Image, reading: Reading) -> Picture:
-    grey = image.mode in GREY_MODES
-    if _exif(image).get(ORIENTATION, 1) != 1:
+    stored, gamma = _stored(image), _gamma(image)
+    grey = image.mode in GREY_MODES or stored == "LA;16B"
+    _scale_key(image, stored)
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    if image.format == "PNG":
+        image.load()  # as looking for Exif does too, but that must not hide a failure
+    exif = _exif(image)
+    told = _described(exif, image.format == "TIFF") if "exif" in reading.metadata else b""
+    if exif.get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
-    metadata = _metadata(image, reading.metadata)
-    profile = None if "icc" in metadata else image.info.get("icc_profile")
     if image.mode in WIDE_MODES:
-        image = _eight_bits(image)
-    alpha = None
-    if image.has_transparency_data:
-        if image.mode not in {"LA", "RGBA"}:  # converting to the same mode would be a copy
-            image = image.convert("LA" if image.mode == "La" else "RGBA")
-        alpha = image.getchannel("A")
+        image = _eight_bits(image, white_is_zero)
+    if image.has_transparency_data and image.mode not in {"LA", "RGBA"}:  # or it would be a copy
+        image = image.convert("LA" if grey else "RGBA")
+    metadata = _metadata(image, told, reading.metadata)
+    profile = None if "icc" in metadata else image.info.get("icc_profile")
+    alpha = image.getchannel("A") if image.mode in {"LA", "RGBA"} else None
     if profile:
-        image = _to_srgb(image, profile)
+        image = _to_srgb(image, profile, grey)
     pixels = _rgb(image)
+    if gamma:
+        _correct(pixels, gamma)
     if alpha is None or alpha.getextrema() == (255, 255):
         return Picture(pixels, grey, None, metadata)
     picture = Picture(pixels, grey, np.asarray(alpha), metadata)
@@ -172,13 +193,43 @@ def flattened(picture: Picture, background: Colour) -> Picture:
     return Picture(pixels, grey, None, picture.metadata)
 
 
-def _metadata(image: Image.Image, wanted: frozenset[str]) -> dict[str, bytes]:
+def _stored(image: Image.Image) -> str:
+    """How samples lie in a PNG file that is not decoded yet, in Pillow's words, such as "L;4"; else nothing."""
+    tile = getattr(image, "tile", None) if image.format == "PNG" else None
+    return str(tile[0][3]) if tile else ""
+
+
+def _scale_key(image: Image.Image, stored: str) -> None:
+    """Scale a PNG's transparent colour as Pillow scales the pixels that it compares with it."""
+    key = image.info.get("transparency")
+    if isinstance(key, int) and stored in GREY_STEPS:
+        image.info["transparency"] = key * GREY_STEPS[stored]
+    if isinstance(key, tuple) and stored == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+
+
+def _gamma(image: Image.Image) -> float | None:
+    """The gamma of a PNG, where nothing better says what its samples mean and it is not about that of sRGB."""
+    if image.format != "PNG" or {"icc_profile", "srgb"} & set(image.info):
+        return None
+    gamma = image.info.get("gamma")
+    return gamma if gamma and abs(gamma * DISPLAY_GAMMA - 1) > 0.05 else None
+
+
+def _correct(pixels: np.ndarray, gamma: float) -> None:
+    """Samples of a gamma to those of sRGB, in place (PNG specification, "Decoder gamma handling")."""
+    levels = (np.arange(256) / 255) ** (1 / (gamma * DISPLAY_GAMMA)) * 255
+    levels = levels.round().astype(np.uint8)
+    for row in pixels:
+        row[:] = levels[row]
+
+
+def _metadata(image: Image.Image, exif: bytes, wanted: frozenset[str]) -> dict[str, bytes]:
     found = {}
     for kind in sorted(wanted):
         value = next((image.info[name] for name in METADATA[kind] if name in image.info), None)
         if kind == "exif":
-            exif = _exif(image)
-            value = exif.tobytes() if len(exif) else None
+            value = exif
         if kind == "icc" and value and value[16:20] != PROFILE_OF.get(image.mode):
             value = None  # says nothing about the channels that are left
         if value:
@@ -187,21 +238,28 @@ def _metadata(image: Image.Image, wanted: frozenset[str]) -> dict[str, bytes]:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """Exif tags, none if they are broken; of a TIFF only what does not describe the file itself."""
+    """Exif tags, none if they are broken."""
     try:
-        exif = image.getexif()
+        return image.getexif()
     except Exception:  # whatever Pillow's parser stumbles over
         return Image.Exif()
-    if image.format == "TIFF":
-        for tag in set(exif) - DESCRIPTIVE:
-            del exif[tag]
-    return exif
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def _described(exif: Image.Exif, tiff: bool) -> bytes:
+    """Exif without the orientation, and of a TIFF only what does not describe the file itself; b"" if nothing is left."""
+    copy = Image.Exif()
+    with contextlib.suppress(Exception):  # tags that Pillow can read, but not write
+        copy.load(exif.tobytes())
+    for tag in set(copy):
+        if tag == ORIENTATION or (tiff and tag not in DESCRIPTIVE):
+            del copy[tag]
+    return copy.tobytes() if len(copy) else b""
+
+
+def _to_srgb(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
     """Colours of an ICC profile as sRGB. A broken profile, or one for other channels, is as good as none."""
     if image.mode not in {"RGB", "CMYK", "L"}:
-        image = image.convert("RGB")
+        image = image.convert("L" if grey else "RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(
@@ -239,8 +297,12 @@ def _own_errors() -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise PictureError("not a picture in a format that can be read") from None
-    except Image.DecompressionBombError:
-        raise LimitExceeded("the picture has far more pixels than allowed") from None
+    except Image.DecompressionBombError as error:
+        count = re.search(r"\d+", str(error))
+        told = f"{count[0]} pixels, " if count else ""
+        raise LimitExceeded(f"the picture has {told}far more pixels than allowed") from None
+    except (AssertionError, AttributeError, LookupError, TypeError) as error:
+        raise PictureError("the picture cannot be read: it is damaged") from error
     except Exception as error:  # Pillow's plugins raise what they like for broken files
         raise PictureError(f"the picture cannot be read: {error}") from error
 
@@ -256,6 +318,11 @@ def _check(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise LimitExceeded(f"the picture has {width}x{height} pixels, more than {max_pixels}")
+    if max(image.size) > MAX_SIDE:
+        raise LimitExceeded(
+            f"the picture has {width}x{height} pixels; "
+            f"{MAX_SIDE} a side is the most that the format holds"
+        )
     if min(image.size) < 1:
         raise PictureError("the picture has no pixels")
     # The further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
@@ -265,12 +332,19 @@ def _check(image: Image.Image, max_pixels: int) -> None:
         )
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit (or wider, clipped) grey to 8-bit grey."""
+def _eight_bits(image: Image.Image, white_is_zero: bool) -> Image.Image:
+    """16-bit (or wider, clipped) grey to 8-bit grey, with alpha if there is a transparent colour."""
     if image.mode == "F":
         raise PictureError("floating-point pictures have no defined range")
-    wide = np.asarray(image)
+    wide, info = np.asarray(image), dict(image.info)
+    key = info.pop("transparency", None)
     narrow = np.empty(wide.shape, np.uint8)
     for row, levels in zip(narrow, wide, strict=True):  # row by row: pictures are large
         row[:] = (levels.astype(np.int64).clip(0, 65535) + 128) // 257
-    return Image.fromarray(narrow)
+        if white_is_zero:
+            row[:] = 255 - row
+    grey = Image.fromarray(narrow)
+    if key is not None:
+        grey.putalpha(Image.fromarray(np.where(wide == key, np.uint8(0), np.uint8(255))))
+    grey.info = info
+    return grey

@@ -81,7 +81,7 @@ class TestPicture:
     @pytest.mark.parametrize("size", [(256, 256), (400, 300)])
     def test_more_tokens_mean_less_error(self, codec, make_picture, size):
         pictures = [make_picture(*size, seed) for seed in range(3)]
-        files = [codec.encode(picture) for picture in pictures]
+        files = [codec.encode(picture) for picture in coded_kodak]
         errors = [
             sum(error(codec.decode(f, tokens), p) for f, p in zip(files, pictures, strict=True))
             for tokens in (1, 16, 256)
@@ -376,24 +376,41 @@ class TestPicturesThatAreNoPhotographs:
         assert abs(decoded.mean() - noise.mean()) < 2 and decoded.std() < noise.std()
 
 
+@pytest.fixture(scope="module", params=[64, 256])
+def coded_kodak(request, codec, shared):
+    """Full pictures of several tiles, and what comes back of them."""
+    found = []
+    for path in sorted((shared / "eval/full").glob("*.png")):
+        original = Image.open(path).convert("RGB")
+        found.append((original, codec.decode(codec.encode(original, request.param))))
+    return found
+
+
 class TestSeams:
-    def test_across_tile_borders_gradients_are_as_elsewhere(self, codec, shared):
-        """Mean absolute gradient across the borders over that of the interior, relative to the same of the originals."""
-        for tokens in (64, 256):
-            ratios = []
-            for path in sorted((shared / "eval/full").glob("*.png")):
-                original = Image.open(path).convert("RGB")
-                decoded = codec.decode(codec.encode(original, tokens))
-                ratios.append(seam_ratio(decoded) / seam_ratio(original))
-            assert np.mean(ratios) == pytest.approx(1, abs=0.05), tokens
+    """Mean absolute gradient across the borders of tiles over that elsewhere, relative to the same of the originals."""
+
+    def test_gradients_across_borders_are_as_elsewhere(self, coded_kodak):
+        ratios = [line_ratio(decoded) / line_ratio(original) for original, decoded in coded_kodak]
+        assert np.mean(ratios) == pytest.approx(1, abs=0.05)
+
+    def test_no_picture_shows_its_borders(self, coded_kodak):
+        """A single picture has few borders, and lines drawn anywhere inside its tiles scatter too."""
+        inside = [offset for offset in range(-120, 121, 15) if abs(offset) > 30]
+        for original, decoded in coded_kodak:
+            elsewhere = [line_ratio(decoded, n) / line_ratio(original, n) for n in inside]
+            border = line_ratio(decoded) / line_ratio(original)
+            assert abs(border - np.mean(elsewhere)) < 4 * np.std(elsewhere)
 
 
-def seam_ratio(picture):
+def line_ratio(picture, offset=0):
+    """Gradient across lines that lie `offset` pixels after the borders of tiles, over that of all others."""
     pixels = np.asarray(picture, float)
     across = [np.abs(np.diff(pixels, axis=axis)).mean((1 - axis, 2)) for axis in (0, 1)]
-    at_border = [(np.arange(len(steps)) + 1) % 256 == 0 for steps in across]
-    border = np.concatenate([s[b] for s, b in zip(across, at_border, strict=True)]).mean()
-    return border / np.concatenate([s[~b] for s, b in zip(across, at_border, strict=True)]).mean()
+    at_line = [(np.arange(len(steps)) + 1 - offset) % 256 == 0 for steps in across]
+    for chosen in at_line:
+        chosen[: max(0, offset)] = False  # at the edge of the picture, there is no border
+    line = np.concatenate([s[b] for s, b in zip(across, at_line, strict=True)]).mean()
+    return line / np.concatenate([s[~b] for s, b in zip(across, at_line, strict=True)]).mean()
 
 
 def psnr(decoded, picture):

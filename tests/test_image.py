@@ -133,6 +133,18 @@ def swapped_profile() -> bytes:
     return bytes(profile)
 
 
+def grey_profile(gamma: float) -> bytes:
+    """An ICC profile of a grey with its white and its curve, which is all that one needs."""
+    white = (
+        b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * v) for v in (0.9642, 1, 0.8249)))
+    )
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(256 * gamma))
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 16)
+    head = struct.pack(">I4sI4s4s4s", 192, bytes(4), 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28)
+    return head + white[8:] + bytes(128 - len(head) - 12) + tags + white + curve
+
+
 class TestColour:
     def test_a_profile_is_converted_to_srgb(self):
         data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=swapped_profile())
@@ -149,6 +161,13 @@ class TestColour:
     def test_a_broken_profile_is_as_good_as_none(self):
         data = saved(coloured(), icc_profile=b"no profile")
         np.testing.assert_array_equal(open_picture(data).pixels, np.asarray(coloured()))
+
+    def test_a_grey_profile_is_converted_with_and_without_transparency(self):
+        dark = grey_profile(gamma=1.0)
+        for mode, colour in (("L", 55), ("LA", (55, 200)), ("I;16", 55 * 257)):
+            picture = open_picture(saved(Image.new(mode, (4, 4), colour), icc_profile=dark))
+            assert picture.grey
+            np.testing.assert_allclose(picture.pixels[0, 0].astype(int), 128, atol=3)
 
     def test_transparency_and_greyness_survive_a_profile(self):
         image = Image.new("RGBA", (2, 1), (250, 10, 10, 77))
@@ -197,6 +216,20 @@ class TestMetadata:
         exif = Image.Exif()
         exif.load(open_picture(data, self.EVERYTHING).metadata["exif"])
         assert dict(exif) == {270: "a gradient"}
+
+    def test_so_it_is_when_the_tiff_had_to_be_turned(self):
+        data = saved(coloured(), "TIFF", tiffinfo={270: "a gradient", 0x0112: 6})
+        picture = open_picture(data, self.EVERYTHING)
+        exif = Image.Exif()
+        exif.load(picture.metadata["exif"])
+        assert picture.pixels.shape == (70, 60, 3) and dict(exif) == {270: "a gradient"}
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+    def test_the_profile_of_a_grey_picture_is_kept(self, mode):
+        profile = bytearray(swapped_profile())
+        profile[16:20] = b"GRAY"
+        data = saved(Image.new(mode, (4, 4)), icc_profile=bytes(profile))
+        assert open_picture(data, self.EVERYTHING).metadata == {"icc": bytes(profile)}
 
     def test_nothing_there_is_nothing_kept(self):
         assert open_picture(saved(coloured()), self.EVERYTHING).metadata == {}

@@ -61,7 +61,13 @@ class TestInputs:
         (tmp_path / "empty").mkdir()
         result = odp("encode", tmp_path / "empty", "--out-dir", tmp_path / "out")
         assert result.code == 1
-        assert result.stderr.startswith(f"odp: {tmp_path / 'empty'}: cannot be opened")
+        assert result.stderr == (
+            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; --recursive looks below it too\n"
+        )
+
+    def test_a_folder_in_place_of_a_file_is_wrong_usage(self, odp, album, tmp_path):
+        result = odp("encode", album, tmp_path / "out.odp")
+        assert result.code == 2 and "is a folder: use --out-dir" in result.stderr
 
     def test_files_and_folders_mix_and_come_back_as_pictures(self, odp, album, tmp_path):
         files, pictures = tmp_path / "files", tmp_path / "pictures"
@@ -145,6 +151,13 @@ class TestTrees:
         assert result.stderr.splitlines()[-1] == "odp: 2 done, 1 skipped, 0 failed"
         assert (out / "a.odp").stat().st_mtime_ns == before
 
+    def test_a_list_that_is_not_there_is_named(self, odp, tmp_path):
+        result = odp("encode", "--files-from", tmp_path / "list", "--out-dir", tmp_path / "out")
+        assert result.code == 1
+        assert result.stderr == (
+            f"odp: {tmp_path / 'list'}: cannot be opened: No such file or directory\n"
+        )
+
     def test_an_empty_list_is_wrong_usage(self, run_odp, tmp_path):
         (tmp_path / "list").write_text("")
         result = run_odp("encode", "--files-from", "list", "--out-dir", "out")
@@ -199,11 +212,33 @@ class TestInterruption:
         assert run.stderr == "odp: big.odp: out.bmp cannot be written: File too large\n"
         assert sorted(p.name for p in many.iterdir()) == ["big.odp", "in"]
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a system with /dev/full")
+    def test_so_does_a_full_disk_behind_standard_output(self, many, one_tile):
+        (many / "x.odp").write_bytes(one_tile)
+        with open("/dev/full", "wb") as full:
+            run = subprocess.run(
+                [sys.executable, "-m", "onedpiece.cli", "decode", "x.odp", "-", "-n", "1"],
+                cwd=many,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert run.returncode == 1
+        assert run.stderr == "odp: x.odp: - cannot be written: No space left on device\n"
+
     @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
     def test_a_read_only_folder_fails_in_a_line(self, run_odp, many):
         (many / "out").mkdir(mode=0o500)
         result = run_odp("encode", "in/00.png", "out/00.odp", "-n", 2)
         assert result.code == 1 and "cannot be written: Permission denied" in result.stderr
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a system with /proc")
+    def test_a_file_system_that_takes_no_files_fails_in_a_line(self, odp, many, one_tile):
+        (many / "x.odp").write_bytes(one_tile)
+        for arguments in (["/proc/y.png"], ["--out-dir", "/proc/pictures"]):
+            result = odp("decode", many / "x.odp", *arguments, "-n", 1)
+            assert result.code == 1 and result.stderr.count("\n") == 1
+            assert result.stderr.startswith(f"odp: {many / 'x.odp'}: /proc/")
 
 
 def test_a_pipe_is_an_input_like_any_other(run_odp, make_picture, one_tile, tmp_path):

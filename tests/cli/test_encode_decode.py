@@ -281,7 +281,7 @@ class TestTransparencyAndMetadata:
         assert odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg").code == 0
         assert odp("encode", logo, tmp_path / "z.odp", "--background", "nocolour").code == 2
 
-    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
     def test_metadata_travels_when_asked_for(self, odp, make_picture, tmp_path, suffix):
         exif = Image.Exif()
         exif[0x010E] = "a gradient"
@@ -335,9 +335,41 @@ class TestVerify:
             result = odp("verify", tmp_path / name)
             assert result.code == 1 and message in result.stderr, name
 
+    def test_a_tree_and_a_list_of_files(self, run_odp, one_tile, tmp_path):
+        (tmp_path / "tree" / "deep").mkdir(parents=True)
+        (tmp_path / "tree" / "a.odp").write_bytes(one_tile)
+        (tmp_path / "tree" / "deep" / "b.odp").write_bytes(one_tile[:-1])
+        for arguments, listed in (
+            (["-r", "tree"], b""),
+            (["--files-from", "-"], b"tree/a.odp\ntree/deep/b.odp\n"),
+        ):
+            result = run_odp("verify", *arguments, "--json", stdin=listed)
+            good, bad = map(json.loads, result.stdout.splitlines())
+            assert result.code == 1
+            assert good == {"input": "tree/a.odp", "complete": True}
+            assert bad["input"] == "tree/deep/b.odp" and "is cut" in bad["error"]
+            assert run_odp("info", *arguments, stdin=listed).stdout.count(b"256x256 RGB") == 2
+
     def test_a_cut_file_can_be_refused_by_decode_too(self, odp, one_tile, tmp_path):
         (tmp_path / "x.odp").write_bytes(one_tile[:-1])
         result = odp("decode", "--no-allow-truncated", tmp_path / "x.odp", tmp_path / "y.png")
         assert result.code == 1 and "63 of 64 tokens are here" in result.stderr
         assert not (tmp_path / "y.png").exists()
         assert odp("decode", tmp_path / "x.odp", tmp_path / "y.png").code == 0
+
+
+@pytest.mark.parametrize(
+    "words, completed", [("odp ver", b"verify\n"), ("odp encode --met", b"--metadata\n")]
+)
+def test_a_shell_can_complete_verbs_and_options(words, completed):
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['odp']; import onedpiece.cli as o; o.main()",
+        ],
+        capture_output=True,
+        env={**os.environ, **asked, "_ODP_COMPLETE": "complete_bash"},
+    )
+    assert done.stdout == completed

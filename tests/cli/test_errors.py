@@ -5,6 +5,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -143,6 +144,15 @@ class TestInputOfEncode:
         fails("encode", "half.jpg", "out.odp", run=run_odp)
         fails("encode", "-", "-", run=run_odp, stdin=b"just some text")
 
+    def test_a_broken_tiff_of_which_a_library_complains(self, fails, place, run_odp):
+        out = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+        Image.fromarray(noise).save(out, "TIFF", compression="tiff_lzw")
+        broken = bytearray(out.getvalue())
+        broken[1000:1100] = bytes(100)
+        place("in.tif", bytes(broken))
+        assert "cannot be read" in fails("encode", "in.tif", "out.odp", run=run_odp)
+
     def test_a_picture_with_broken_metadata_is_encoded_or_refused_in_one_line(
         self, run_odp, place, make_picture, tmp_path
     ):
@@ -164,10 +174,10 @@ class TestMissingInput:
         outputs = [tmp_path / out] if out else []
         assert "No such file" in fails(verb, tmp_path / "missing", *outputs)
 
-    def test_a_folder(self, fails, tmp_path, verb, out):
-        outputs = [tmp_path / out] if out else []
+    def test_a_folder_with_nothing_in_it(self, fails, tmp_path, verb, out):
+        outputs = ["--out-dir", tmp_path / "new"] if out else []
         (tmp_path / "folder").mkdir()
-        assert "cannot be opened" in fails(verb, tmp_path / "folder", *outputs)
+        assert "the folder holds no " in fails(verb, tmp_path / "folder", *outputs)
 
 
 class TestModel:
