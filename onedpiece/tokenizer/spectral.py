@@ -103,6 +103,7 @@ class SpectralQuantizer(nn.Module):
         label = self.classify(coefficients)
         left = coefficients - self.class_mean[label]
         other_class = self.class_of != label[:, None]
+        price = self.shape.rate * self.bits()
         tokens, first = [], 0
         for block, length in enumerate(self.shape.blocks):
             here = slice(first, first + length)
@@ -112,7 +113,7 @@ class SpectralQuantizer(nn.Module):
             if offsets is not None:
                 x = x + offsets[:, here]
             book = self.book(block)
-            cost = (book * book).sum(-1) + self.shape.rate * self.bits(block) - 2 * x @ book.T
+            cost = (book * book).sum(-1) + price[block] - 2 * x @ book.T
             if block == 0:  # the first token says the class
                 cost = cost.masked_fill(other_class[:, None], torch.inf)
             chosen = cost.argmin(-1)
@@ -125,9 +126,9 @@ class SpectralQuantizer(nn.Module):
         """The vectors of a block, (4096, dim)."""
         return self.codebooks[block * CODES : (block + 1) * CODES]
 
-    def bits(self, block: int) -> Tensor:
-        """What each code of a block costs in a file, (4096,)."""
-        return (self.group_bits - self.frequency[block].float().log2())[self.group_of]
+    def bits(self) -> Tensor:
+        """What each code of each block costs in a file, (blocks, 4096)."""
+        return (self.group_bits - self.frequency.float().log2())[:, self.group_of]
 
     def codes(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> vectors (B, K, dim) in units of `scale`."""

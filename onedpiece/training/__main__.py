@@ -1,4 +1,4 @@
-"""`python -m onedpiece.training VERB`: fit, start, train, evaluate, entropy, pack, export."""
+"""`python -m onedpiece.training VERB`: fit, start, train, tables, evaluate, entropy, pack, export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ import torch
 from onedpiece.tokenizer.config import CONFIGS, Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece, build
 from onedpiece.training.data import Pictures, shards
-from onedpiece.training.entropy import all_tokens, held_out_bits, position_entropy
+from onedpiece.training.entropy import (
+    all_tokens,
+    frequency_tables,
+    held_out_bits,
+    position_entropy,
+)
 from onedpiece.training.evaluate import LENGTHS, Score, evaluate, load_folder, of_pixels, psnr
 from onedpiece.training.features import Lpips, Vgg
 from onedpiece.training.fit import fit
@@ -65,6 +70,13 @@ def main() -> None:
     verb.add_argument("--features", type=Path, help="folder with the feature network's weights")
     verb.add_argument("--watch", type=Path, help="folder of pictures to evaluate on now and then")
     verb.set_defaults(do=train_verb)
+
+    verb = verbs.add_parser(
+        "tables", help="measure anew how frequent tokens are, after the codebooks have learned"
+    )
+    _add_run(verb)
+    _add_data(verb)
+    verb.set_defaults(do=tables_verb)
 
     verb = verbs.add_parser("evaluate", help="print scores over a folder of pictures")
     _add_run(verb)
@@ -160,6 +172,18 @@ def train_verb(args: argparse.Namespace) -> None:
 
 def _arrived(places: list[Path], known: list[Path]) -> bool:
     return shards(places) != known
+
+
+def tables_verb(args: argparse.Namespace) -> None:
+    trainer = Trainer.resume(args.run)
+    shape = trainer.model.config.spectral
+    if shape is None:
+        raise SystemExit("this configuration has no entropy tables")
+    tokens = all_tokens(averaged_model(args.run), Pictures.open(args.data, args.cache))
+    table = frequency_tables(tokens, shape.blocks)
+    for state in (trainer.average, trainer.model.state_dict()):
+        state["quantize.frequency"].copy_(table)
+    trainer.save()
 
 
 def evaluate_verb(args: argparse.Namespace) -> None:

@@ -1,10 +1,12 @@
-"""How many of their 12 bits tokens use."""
+"""How many of their 12 bits tokens use, and the tables by which they are coded."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from onedpiece.entropy.tables import frequencies
 from onedpiece.tokenizer.config import CODES, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.training.data import Pictures
@@ -31,6 +33,15 @@ def position_entropy(tokens: np.ndarray) -> np.ndarray:
     Too low by about 2048 / N bits for N pictures, because a histogram of few samples has holes.
     """
     return np.array([_bits(np.bincount(column, minlength=CODES)) for column in tokens.T])
+
+
+def frequency_tables(tokens: np.ndarray, blocks: tuple[int, ...]) -> Tensor:
+    """Frequencies for `SpectralQuantizer.frequency`, from tokens (N, 256): int32 (blocks, GROUPS)."""
+    counts = [
+        np.bincount(part.ravel(), minlength=CODES)
+        for part in np.split(tokens, np.cumsum(blocks)[:-1], axis=1)
+    ]
+    return torch.from_numpy(np.stack([frequencies(count) for count in counts])).int()
 
 
 def held_out_bits(tokens: np.ndarray) -> float:

@@ -140,7 +140,7 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
         for label, (group, pick, scale, x) in enumerate(
             zip(groups, picks, scales, samples, strict=True)
         ):
-            codes, cost = quantizer.book(block), shape.rate * quantizer.bits(block)
+            codes, cost = quantizer.book(block), shape.rate * quantizer.bits()[block]
             if block == 0:
                 cost = cost.masked_fill(quantizer.class_of != label, torch.inf)
             coded = codes[nearest(x.flatten(0, 1), codes, cost)].reshape(x.shape) * scale[:, None]

@@ -1,10 +1,11 @@
 """Writes the conformance vectors of this folder: `python tests/vectors/make.py`.
 
-    valid/NAME.odp, NAME.json      files of a model that nobody has, and all that a reader must find in them
+    tables.json                    entropy tables of the model A1B2C3, which nobody has
+    valid/NAME.odp, NAME.json      files of that model, and all that a reader must find in them
     invalid/NAME.odp               files that a reader must refuse; invalid/errors.json says how
     decoded/NAME.odp, NAME.png     files of the default model and their pictures
 
-The first two change only with the format. The last change with the default model: run this when it does.
+All but the last change only with the format. The last change with the default model: run this when it does.
 """
 
 from __future__ import annotations
@@ -30,9 +31,30 @@ from onedpiece.bitstream import (
 from onedpiece.bitstream.checksum import crc8
 from onedpiece.budget import Target
 from onedpiece.codec import Codec
+from onedpiece.entropy import Tables
+from onedpiece.entropy.tables import frequencies
+from onedpiece.errors import UnknownModel
 
 HERE = Path(__file__).parent
 MODEL = bytes.fromhex("a1b2c3")
+
+
+def tables() -> dict[str, list]:
+    """Two blocks: frequencies that fall fast for the first position, slowly for the others."""
+    rank = np.arange(4096)
+    counts = [10**7 // (rank + 3) ** 2, 10**6 // (rank + 40)]
+    return {
+        "block_sizes": [1, 255],
+        "frequency": [frequencies(count).tolist() for count in counts],
+    }
+
+
+def tables_of(key: bytes) -> Tables:
+    """The committed tables."""
+    if key != MODEL:
+        raise UnknownModel(key.hex())
+    known = json.loads((HERE / "tables.json").read_text())
+    return Tables(np.array(known["frequency"]), known["block_sizes"])
 
 
 def facts(file: OdpFile) -> dict:
@@ -44,6 +66,7 @@ def facts(file: OdpFile) -> dict:
         "grey": header.grey,
         "overlap": header.overlap,
         "scaled": header.scaled,
+        "entropy_coded": header.entropy_coded,
         "tiles": header.grid.count,
         "model": header.model.hex(),
         "tokens_per_tile": header.tokens_per_tile,
@@ -64,6 +87,8 @@ def valid() -> dict[str, bytes]:
     two = Header(300, 200, 3, MODEL, overlap=16, grey=True)
     six = Header(700, 300, 5, MODEL)
     scaled = Header(700, 300, 2, MODEL, scaled=True)
+    common = tokens(6).astype(int) ** 3 >> 24
+    coded = build(Header(256, 256, 256, MODEL), common[:1], tables=tables_of(MODEL))
     notes = [Part(0x7E, b"note"), Part(0x7F, b"")]
     whole = build(one, np.array([[1, 2, 0xABC, 4095]]))
     return {
@@ -83,6 +108,15 @@ def valid() -> dict[str, bytes]:
             Header(9, 6, 2, MODEL),
             tokens(1),
             [Part(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))],
+        ),
+        "coded": coded,
+        "coded-cut": coded[:100],
+        "coded-cut-in-the-first-token": coded[:9],
+        "coded-one-token": build(
+            Header(256, 256, 1, MODEL), np.array([[0]]), tables=tables_of(MODEL)
+        ),
+        "coded-levels": build(
+            six, common, (), Allocation(900, (15, 11, 9, 15, 0, 12)), tables_of(MODEL)
         ),
         "exif": build(one, tokens(1), [Part(EXIF, squeeze(b"Exif\0\0"))]),
     }
@@ -105,7 +139,13 @@ def invalid() -> dict[str, tuple[bytes, str]]:
         "header-bit-flipped": (one[:3] + b"\xa0" + one[4:], "DamagedFile"),
         "version-2": (b"\x9d\x50\x20" + one[3:], "UnsupportedFile"),
         "must-refuse": (with_checksum("9d5018a1b2c308") + one[8:], "UnsupportedFile"),
-        "entropy-coded": (with_checksum("9d5014a1b2c308") + one[8:], "UnsupportedFile"),
+        "coded-of-another-model": (with_checksum("9d5014a1b2c408") + one[8:], "UnknownModel"),
+        "coded-no-token": (with_checksum("9d5014a1b2c308") + b"\xff" * 8, "DamagedFile"),
+        "coded-too-long": (good["coded"] + b"\0", "DamagedFile"),
+        "coded-not-the-first-number": (
+            good["coded"][:-1] + bytes([good["coded"][-1] + 1]),
+            "DamagedFile",
+        ),
         "long-form-of-4-tokens": (with_checksum("9d5010a1b2c340c0") + one[8:], "DamagedFile"),
         "too-long": (one + b"\0", "DamagedFile"),
         "padding-not-zero": (good["one-tile-odd"][:-1] + b"\xff", "DamagedFile"),
@@ -156,9 +196,10 @@ def main() -> None:
         (HERE / name).mkdir(exist_ok=True)
         for old in (HERE / name).iterdir():
             old.unlink()
+    (HERE / "tables.json").write_text(json.dumps(tables()) + "\n")
     for name, data in valid().items():
         (HERE / "valid" / f"{name}.odp").write_bytes(data)
-        text = json.dumps(facts(parse(data)))
+        text = json.dumps(facts(parse(data, tables_of=tables_of)))
         (HERE / "valid" / f"{name}.json").write_text(text + "\n")
     errors = {}
     for name, (data, error) in invalid().items():
