@@ -26,8 +26,14 @@ def error(a: Image.Image, b: Image.Image) -> float:
 
 class TestSize:
     @pytest.mark.parametrize("tokens", [2, 64, 256])
-    def test_256x256_pixels_cost_the_header_and_12_bits_a_token(self, codec, make_picture, tokens):
-        assert len(codec.encode(make_picture(), tokens)) == HEADER + tokens * 3 // 2
+    def test_256x256_pixels_cost_the_header_and_at_most_12_bits_a_token(
+        self, codec, make_picture, tokens
+    ):
+        assert len(codec.encode(make_picture(), tokens)) <= HEADER + tokens * 3 // 2
+
+    def test_tokens_are_coded_by_their_frequency(self, codec, make_picture):
+        flat = Image.new("RGB", (256, 256), (90, 120, 60))
+        assert len(codec.encode(flat)) < 0.8 * len(codec.encode(make_picture()))
 
     def test_everything_but_the_tokens_is_at_most_10_bytes(self, codec, make_picture):
         for tokens in (1, 3, 100, 255):
@@ -81,7 +87,7 @@ class TestPicture:
     @pytest.mark.parametrize("size", [(256, 256), (400, 300)])
     def test_more_tokens_mean_less_error(self, codec, make_picture, size):
         pictures = [make_picture(*size, seed) for seed in range(3)]
-        files = [codec.encode(picture) for picture in coded_kodak]
+        files = [codec.encode(picture) for picture in pictures]
         errors = [
             sum(error(codec.decode(f, tokens), p) for f, p in zip(files, pictures, strict=True))
             for tokens in (1, 16, 256)
@@ -253,7 +259,8 @@ class TestTargets:
     @pytest.mark.parametrize("max_bytes", [40, 104, 300])
     def test_bytes_are_filled_and_never_exceeded(self, codec, pictures, name, max_bytes):
         data = codec.encode(pictures[name], Target(max_bytes=max_bytes))
-        assert max_bytes - 4 <= len(data) <= max_bytes
+        assert len(data) <= max_bytes
+        assert max_bytes - 4 <= len(data) or data == codec.encode(pictures[name])
         assert codec.decode(data).size == pictures[name].size
 
     def test_bits_per_pixel_are_bytes(self, codec, pictures):
@@ -296,11 +303,8 @@ class TestTargets:
 
     def test_it_gains_where_pictures_are_uneven(self, codec, pictures):
         picture = pictures["uneven"]
-        even, adapted = (
-            codec.encode(picture, Target(tokens=48, adaptive=adaptive))
-            for adaptive in (False, True)
-        )
-        assert len(adapted) <= len(even) + 6
+        even = codec.encode(picture, 48)
+        adapted = codec.encode(picture, Target(max_bytes=len(even)))
         assert psnr(codec.decode(adapted), picture) > psnr(codec.decode(even), picture) + 0.5
 
     def test_one_tile_is_the_same_either_way(self, codec, pictures):
@@ -352,8 +356,7 @@ class TestPicturesThatAreNoPhotographs:
         for tokens in (16, 64, 256):
             assert psnr(codec.decode(codec.encode(flat, tokens)), flat) > 38
 
-    @pytest.mark.xfail(strict=True, reason="a limit of the default model, see docs/models.md")
-    @pytest.mark.parametrize("colour", ["red", "blue"])
+    @pytest.mark.parametrize("colour", ["red", "blue", "lime", "yellow", "magenta", "white"])
     def test_saturated_colours_come_back(self, codec, colour):
         flat = Image.new("RGB", (256, 256), colour)
         assert psnr(codec.decode(codec.encode(flat)), flat) > 30
