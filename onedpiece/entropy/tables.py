@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from onedpiece.entropy.range_coder import PRECISION, Cumulative, decode, encode
 
-_STEPS = 8
+STEPS = 8
+"""Groups of the same size that follow each other."""
+
 _EXPONENTS = [0, 0, *range(1, 9)]
 
-GROUP_SIZES = np.repeat(1 << np.array(_EXPONENTS), _STEPS)
+GROUP_SIZES = np.repeat(1 << np.array(_EXPONENTS), STEPS)
 """How many codes each group has."""
 
 GROUPS = len(GROUP_SIZES)

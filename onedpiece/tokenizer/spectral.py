@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from onedpiece.entropy.tables import GROUP_OF, GROUP_SIZES, TOTAL
+from onedpiece.entropy.tables import GROUP_SIZES, STEPS, TOTAL
 from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS, Spectral
 
 
@@ -45,8 +45,6 @@ class SpectralQuantizer(nn.Module):
     order: Tensor
     scale: Tensor
     frequency: Tensor
-    group_of: Tensor
-    group_bits: Tensor
 
     def __init__(self, shape: Spectral) -> None:
         super().__init__()
@@ -63,7 +61,7 @@ class SpectralQuantizer(nn.Module):
         self.register_buffer("class_mean", torch.zeros(classes, size))
         self.register_buffer("class_bias", torch.zeros(classes))
         self.register_buffer("class_weight", torch.zeros(classes, size))
-        self.register_buffer("class_of", torch.arange(CODES, dtype=torch.int32) % classes)
+        self.register_buffer("class_of", torch.arange(CODES, dtype=torch.int32) // (CODES // classes))
         self.register_buffer("order", torch.zeros(classes, TOKENS, dim, dtype=torch.int32))
         self.register_buffer("scale", torch.ones(classes, TOKENS))
         self.register_buffer(
@@ -71,10 +69,6 @@ class SpectralQuantizer(nn.Module):
             torch.from_numpy(GROUP_SIZES * (TOTAL // CODES)).repeat(len(shape.blocks), 1).int(),
         )
         self.register_buffer("block_sizes", torch.tensor(shape.blocks, dtype=torch.int32))
-        self.register_buffer("group_of", torch.from_numpy(GROUP_OF), persistent=False)
-        self.register_buffer(
-            "group_bits", torch.from_numpy(GROUP_SIZES * TOTAL).log2().float(), persistent=False
-        )
         self.codebooks = nn.Parameter(torch.zeros(len(shape.blocks) * CODES, dim))
 
     def analyse(self, pixels: Tensor) -> Tensor:
@@ -128,7 +122,15 @@ class SpectralQuantizer(nn.Module):
 
     def bits(self) -> Tensor:
         """What each code of each block costs in a file, (blocks, 4096)."""
-        return (self.group_bits - self.frequency.float().log2())[:, self.group_of]
+        sizes = GROUP_SIZES[::STEPS].tolist()
+        rare = math.log2(TOTAL) - self.frequency.float().log2()
+        return torch.cat(
+            [
+                (group[..., None] + math.log2(size)).expand(-1, -1, size).flatten(1)
+                for group, size in zip(rare.split(STEPS, 1), sizes, strict=True)
+            ],
+            1,
+        )
 
     def codes(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> vectors (B, K, dim) in units of `scale`."""

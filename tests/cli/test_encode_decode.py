@@ -325,9 +325,9 @@ class TestVerify:
 
     def test_cut_damaged_and_foreign_files(self, odp, one_tile, uninstalled, tmp_path):
         bad = {
-            "cut": (one_tile[:-1], "the file is cut: 63 of 64"),
+            "cut": (one_tile[:-1], "the file is cut: "),
             "damaged": (one_tile[:6] + b"\xff" + one_tile[7:], "damaged"),
-            "longer": (one_tile + b"\0", "after the last token"),
+            "longer": (one_tile + b"\0", "after the last"),
             "foreign": (uninstalled, "model"),
         }
         for name, (data, message) in bad.items():

@@ -39,6 +39,7 @@ class TestInfo:
             "tiles": 2,
             "overlap": 0,
             "scaled": True,
+            "coding": "entropy" if parse(two_tiles).header.entropy_coded else "12 bits",
             "tokens": 32,
             "adaptive": False,
             "tokens_in_all": 64,
@@ -48,16 +49,17 @@ class TestInfo:
             "model": codec.model.key.hex(),
             "model_name": "default",
             "bytes": len(two_tiles),
-            "bytes_by_part": {"header": sizes["header"], "parts": 0, "tokens": 96},
+            "bytes_by_part": {"header": sizes["header"], "parts": 0, "tokens": sizes["tokens"]},
             "bpp": round(8 * len(two_tiles) / 80_000, 5),
         }
 
     def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
         odp_file.write_bytes(two_tiles[:-30])
-        assert (
-            b"2 tiles of 32 tokens (cut: 44 of 64 in all are here)" in odp("info", odp_file).stdout
-        )
-        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == 44
+        here = parse(two_tiles[:-30]).arrived
+        assert 0 < here < 60
+        says = f"2 tiles of 32 tokens (cut: {here} of 64 in all are here)"
+        assert says.encode() in odp("info", odp_file).stdout
+        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == here
 
     def test_a_model_that_is_not_here_does_not_matter(self, odp, tmp_path, uninstalled):
         (tmp_path / "x.odp").write_bytes(uninstalled)
