@@ -50,11 +50,21 @@ class Format:
 
 @dataclass(frozen=True)
 class Coded:
-    """A file, its decoded pixels uint8 (H, W, 3) at the size of the original, and the options it was made with."""
+    """A file, its decoded pixels uint8 (H, W, 3) at the size of the original, and what it was made with.
+
+    size: width and height of what the file holds. options: one of the format's encoders.
+    """
 
     data: bytes
     pixels: np.ndarray
-    how: str
+    size: tuple[int, int]
+    options: str
+    quality: int
+
+    @property
+    def how(self) -> str:
+        """The last three in words."""
+        return f"{self.size[0]}x{self.size[1]} {self.options} q{self.quality}"
 
 
 def available() -> tuple[list[Format], list[str]]:
@@ -76,7 +86,7 @@ class Ladder:
         image = Image.fromarray(pixels)
         sizes = [(_of(image.width, scale), _of(image.height, scale)) for scale in SCALES]
         self._scaled = [
-            image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+            _scaled(image, size)
             for size in dict.fromkeys(sizes)
             if size == image.size or min(size) >= SMALLEST
         ]
@@ -125,17 +135,23 @@ class Ladder:
     def _decoded(self, rung: int, options: str, quality: int) -> Coded:
         data = self._file(rung, options, quality)
         height, width = self._pixels.shape[:2]
-        small = self._scaled[rung]
-        how = f"{small.width}x{small.height} {options} q{quality}"
-        return Coded(data, decoded(self._format, data, width, height), how)
+        pixels = decoded(self._format, data, width, height)
+        return Coded(data, pixels, self._scaled[rung].size, options, quality)
+
+
+def encoded(format: Format, pixels: np.ndarray, coded: Coded) -> bytes:
+    """The file of `coded` once more, from the pixels uint8 (H, W, 3) of the original."""
+    image = _scaled(Image.fromarray(pixels), coded.size)
+    return format.encoders[coded.options](image, coded.quality)
 
 
 def decoded(format: Format, data: bytes, width: int, height: int) -> np.ndarray:
     """A file's pixels, uint8 (height, width, 3), scaled up if it holds fewer."""
-    image = format.decode(data).convert("RGB")
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return np.asarray(_scaled(format.decode(data).convert("RGB"), (width, height)))
+
+
+def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _of(edge: int, scale: int) -> int:

@@ -53,6 +53,34 @@ def curve(found: dict[str, list[Point]], metric: Metric) -> Figure:
     return figure
 
 
+def contribution(values: np.ndarray) -> Figure:
+    """How much each position changes the picture: (K,), in levels."""
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(np.arange(1, len(values) + 1), values, color=COLOURS["odp"])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("position of the token")
+    axes.set_ylabel("mean change in levels, of 255")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def heat_maps(maps: np.ndarray, columns: int) -> Figure:
+    """Where each position changes the picture: (K, H, W), every map scaled to its own maximum."""
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(columns * 0.6, rows * 0.75))
+    for index, one in enumerate(maps):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.imshow(one, cmap="inferno", vmin=0)
+        axes.set_title(str(index + 1), fontsize=5, pad=1)
+        axes.axis("off")
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, 0.05, 0.2)
+    return figure
+
+
 def svg(figure: Figure) -> bytes:
     """A figure as a file that depends on nothing but the figure."""
     out = io.BytesIO()

@@ -16,7 +16,7 @@ import numpy as np
 
 from onedpiece.bench import Protocol, codecs, metrics, thumbhash
 from onedpiece.bench.protocol import read
-from onedpiece.bench.table import Row, Table
+from onedpiece.bench.table import Row, Table, read_rows
 from onedpiece.bitstream import parse
 from onedpiece.budget import Target
 from onedpiece.codec import Codec
@@ -102,6 +102,19 @@ def measure(run: Run, jobs: int, progress: Progress) -> tuple[Table, list[str]]:
             table.add([row for row, _ in made])
             advance(1)
     return table, missing
+
+
+def reopened(
+    pictures: dict[str, Path], out: Path, model: str, device: str
+) -> tuple[Run, list[Row]]:
+    """A finished run, as far as decoding needs it, and its rows. Raises OdpError if there is none in the folder."""
+    if not (out / "run.json").is_file():
+        raise OdpError(f"{out} holds no results of odp bench rd")
+    facts = json.loads((out / "run.json").read_text())
+    protocol = Protocol(facts["protocol"])
+    return Run(pictures, CODECS, (), (), protocol, out, model, device, None), read_rows(
+        out / "results.csv"
+    )
 
 
 def decoded(run: Run, row: Row) -> np.ndarray:

@@ -55,6 +55,8 @@ def write_report(
         _contact_sheet(run, rows)
     except ImportError as error:
         missing = [*missing, f"plots and contact sheet: {error}"]
+    about = f"`odp bench rd`, {pictures}."
+    (run.out / "tables.md").write_text("\n\n".join([about, *map(_markdown, tables)]) + "\n")
     page = _page(run, pictures, plots, tables, missing, _pictures(run, rows))
     (run.out / "report.html").write_text(page, encoding="utf-8")
     for line in missing:
@@ -215,8 +217,10 @@ def _pictures(run: Run, rows: list[Row]) -> dict[str, object]:
     """What the page compares: originals and decoded pictures, with what each costs and scores."""
     shown = _some(run, SHOWN)
     files: dict[str, dict[str, dict[str, object]]] = {name: {} for name in shown}
-    for row in rows:
-        if row.picture in files and row.bytes is not None and not row.codec.endswith(NATIVE):
+    order = [*run.codecs, THUMBHASH]
+    rows = [row for row in rows if row.codec in order]  # the best ones, not those at native size
+    for row in sorted(rows, key=lambda row: order.index(row.codec)):
+        if row.picture in files and row.bytes is not None:
             facts = {"bytes": row.bytes, "scores": row.scores, "how": row.how}
             entry = {"image": _data_uri(decoded(run, row)), **facts}
             settings = [row.setting] if row.codec != THUMBHASH else list(run.targets())
@@ -270,6 +274,13 @@ def _html(cells: Cells) -> str:
 
 def _cell(text: str) -> str:
     return f"<b>{text[1:-1]}</b>" if text.startswith("*") else text
+
+
+def _markdown(table: tuple[str, Cells]) -> str:
+    title, (head, *body) = table
+    lines = [head, ["---"] * len(head), *body]
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {title}\n\n{rows.replace('*', '**')}"
 
 
 def _text(cells: Cells) -> str:

@@ -53,7 +53,7 @@ class Table:
     def __init__(self, path: Path, metrics: Iterable[str]) -> None:
         """Opens a table, or begins one. Raises OdpError if there is something else in the file."""
         self._path, self._metrics = path, tuple(metrics)
-        self.rows = self._read() if path.exists() else []
+        self.rows = read_rows(path, self._metrics) if path.exists() else []
         self.keys = {row.key for row in self.rows}
         # Again, without what an interruption left unfinished.
         partial = path.with_name(path.name + ".part")
@@ -72,16 +72,20 @@ class Table:
         self.rows += new
         self.keys |= {row.key for row in new}
 
-    def _read(self) -> list[Row]:
-        text = self._path.read_text()
-        complete = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(io.StringIO(complete))
-        if reader.fieldnames and tuple(reader.fieldnames) != (*COLUMNS, *self._metrics):
-            raise OdpError(f"{self._path} has other columns than this run: use another folder")
-        try:
-            return [_row(cells, self._metrics) for cells in reader]
-        except (TypeError, ValueError, AttributeError) as error:
-            raise OdpError(f"{self._path}: line {reader.line_num} is no result") from error
+
+def read_rows(path: Path, metrics: tuple[str, ...] | None = None) -> list[Row]:
+    """The rows of a table. Raises OdpError if it is none, or has other metrics than those expected."""
+    text = path.read_text()
+    complete = text[: text.rfind("\n") + 1]  # a last line without an end was cut by an interruption
+    reader = csv.DictReader(io.StringIO(complete))
+    titles = tuple(reader.fieldnames or (*COLUMNS, *(metrics or ())))
+    found = titles[len(COLUMNS) :]
+    if titles[: len(COLUMNS)] != COLUMNS or metrics not in (None, found):
+        raise OdpError(f"{path} has other columns than this run: use another folder")
+    try:
+        return [_row(cells, found) for cells in reader]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise OdpError(f"{path}: line {reader.line_num} is no result") from error
 
 
 def _cells(row: Row, metrics: tuple[str, ...]) -> list[object]:

@@ -17,8 +17,6 @@ from onedpiece.cli import app, options
 
 SECONDS = 30  # between lines that tell how far a long measurement is, where no bar can be shown
 
-Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Pictures or folders.")]
-
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
 
@@ -36,7 +34,7 @@ def demo(
 
 @bench.command()
 def rd(
-    paths: Pictures,
+    paths: options.Pictures,
     out: Annotated[Path, typer.Option(help="Folder for the results; a later run goes on there.")],
     codecs: Annotated[
         str, typer.Option(help="Some of them; ThumbHash is always there.")
@@ -71,28 +69,60 @@ def rd(
     from onedpiece.bench.rate_distortion import CODECS, Run, measure
     from onedpiece.bench.report import write_report
 
-    named = tuple(dict.fromkeys(codecs.split(",")))
-    if unknown := [name for name in named if name not in CODECS]:
+    wanted = tuple(dict.fromkeys(codecs.split(",")))
+    if unknown := [name for name in wanted if name not in CODECS]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
     counts = _numbers(tokens, 1, 256) or (() if max_bytes else (16, 32, 64, 128, 256))
     sizes = _numbers(max_bytes, 1)
-    run = Run(_named(paths), named, counts, sizes, protocol, out, model, device, lpips)
+    run = Run(named(paths), wanted, counts, sizes, protocol, out, model, device, lpips)
     network = Features(features) if features else None
     table, missing = measure(run, os.cpu_count() or 1, progress)
     write_report(run, table.rows, available(lpips)[0], missing, network)
 
 
 @bench.command()
+def downstream(
+    paths: options.Pictures,
+    out: Annotated[Path, typer.Option(help="Folder with the results of odp bench rd.")],
+    network: Annotated[
+        list[str],
+        typer.Option(
+            help="KIND=SOURCE: classification, detection, segmentation, depth or embedding, and "
+            "torchvision:NAME, timm:NAME, transformers:NAME or MODULE:FUNCTION. Several times."
+        ),
+    ],
+    model: options.ModelOption = "default",
+    device: options.DeviceOption = options.Device.auto,
+) -> None:
+    """What other networks on this machine make of decoded pictures; 1 is the same as of the originals.
+
+    Decodes the files that odp bench rd left in the folder. Nothing is downloaded.
+    """
+    from onedpiece.bench import downstream as tasks
+    from onedpiece.bench.rate_distortion import reopened
+
+    for text in network:
+        if text.partition("=")[0] not in tasks.KINDS or ":" not in text:
+            raise typer.BadParameter(f"'{text}' is not KIND=SOURCE")
+    sys.path.insert(0, "")  # functions may be in a file here
+    loaded = {text: tasks.load(text.partition("=")[2], text.partition("=")[0]) for text in network}
+    run, rows = reopened(named(paths), out, model, device)
+    print(f"{'network':40s} {'codec':12s} {'setting':12s} score (pictures)")
+    for name, codec, setting, score, count in tasks.downstream(run, rows, loaded, progress):
+        print(f"{name:40s} {codec:12s} {setting:12s} {score:.3f} ({count})")
+
+
+@bench.command()
 def speed(
     threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads for everything.")
-    ] = os.cpu_count() or 1,
-    device: options.DeviceOption = options.Device.cpu,
+        str | None, typer.Option(help="Numbers of CPU threads to try [default: 1 and all cores].")
+    ] = None,
+    device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """Time encoding and decoding beside PyTorch (if installed) and WebP, and whole processes."""
+    """Time encoding and decoding, warm and cold, beside PyTorch (if installed) and the other codecs."""
     from onedpiece.bench.speed import speed as run
 
-    run(threads, device)
+    run(_numbers(threads, 1) or sorted({1, os.cpu_count() or 1}), device)
 
 
 @bench.command()
@@ -110,13 +140,13 @@ def large(
 
 @bench.command()
 def tiling(
-    paths: Pictures,
+    paths: options.Pictures,
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
     """Why tiles are cut as they are: overlap, filling and sharing out tokens, by PSNR."""
     from onedpiece.bench.tiling import tiling as run
 
-    run(_named(paths).values(), device)
+    run(named(paths).values(), device)
 
 
 @contextlib.contextmanager
@@ -142,7 +172,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     yield count
 
 
-def _named(paths: list[Path]) -> dict[str, Path]:
+def named(paths: list[Path]) -> dict[str, Path]:
     """Pictures by name, those in folders too. Raises typer.BadParameter if two share a name or there are none."""
     from onedpiece.cli import batch
     from onedpiece.image import suffixes
