@@ -105,7 +105,8 @@ def _first_token_sheet(
 ) -> Image.Image:
     """A row for each of the most frequent first tokens: its picture alone, then pictures that begin with it."""
     shown = list(groups.items())[:ROWS]
-    sheet = Image.new("RGB", (THUMB * (1 + BESIDE), THUMB * len(shown)), "white")
+    columns = 1 + min(BESIDE, max(len(names) for _, names in shown))
+    sheet = Image.new("RGB", (THUMB * columns, THUMB * len(shown)), "white")
     for row, (token, names) in enumerate(shown):
         alone = runtime.decode(np.array([[token]], np.uint16))[0].round().clip(0, 255)
         cells = [alone.astype(np.uint8), *(squares[name] for name in names[:BESIDE])]
