@@ -17,7 +17,7 @@ TOKENS = 16
 
 def large(side: int, threads: int) -> None:
     """Encode and decode side x side pixels, the photographs of the demo repeated; print a table."""
-    print(machine(threads))
+    print(f"{machine()}, {threads} threads")
     with tempfile.TemporaryDirectory() as folder:
         names = ("in.jpg", "in.png", "x.odp", "out.png")
         source, transparent, coded, back = (Path(folder) / name for name in names)

@@ -49,7 +49,7 @@ def process(arguments: list[str]) -> tuple[float, int]:
     return float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
-def machine(threads: int) -> str:
+def machine() -> str:
     """One line that says what was measured on."""
     name = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
@@ -58,7 +58,8 @@ def machine(threads: int) -> str:
                 line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
             ]
         name = models[0] if models else name
-    return f"{name}, {threads} threads of {os.cpu_count()}, Python {platform.python_version()}"
+    versions = f"Python {platform.python_version()}, {platform.system()}"
+    return f"{name}, {os.cpu_count()} cores, {versions}"
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -1,61 +1,270 @@
-"""PSNR at equal bytes: `odp` at several token counts, and conventional codecs in files no larger, picture by picture."""
+"""Rate-distortion: every codec at the same sizes, picture by picture, on all cores, into a table that can be gone on with."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from onedpiece.bench.codecs import Ladder, available
-from onedpiece.bench.metrics import psnr
-from onedpiece.bitstream import parse, truncate
+from onedpiece.bench import Protocol, codecs, metrics, thumbhash
+from onedpiece.bench.protocol import read
+from onedpiece.bench.table import Row, Table, read_rows
+from onedpiece.bitstream import parse
+from onedpiece.budget import Target
 from onedpiece.codec import Codec
-from onedpiece.image import open_picture
+from onedpiece.errors import OdpError
+from onedpiece.image import Picture
+from onedpiece.models.registry import find
 
-TOKENS = (16, 32, 64, 128, 256)
-
-
-def rate_distortion(pictures: Iterable[Path], table: Path | None, device: str = "auto") -> None:
-    """Print the means over all pictures; write one row for each picture, codec and token count to `table`."""
-    codec = Codec(device=device)
-    rows: list[tuple[str, str, int, int, float]] = []
-    for path in pictures:
-        picture = open_picture(path)
-        ladders = {
-            conventional.name: Ladder(conventional, picture.pixels) for conventional in available()
-        }
-        whole = codec.encode_pictures([picture])[0]
-        for tokens in TOKENS:
-            data = truncate(whole, tokens)
-            decoded = codec.decode_files([parse(data)])[0]
-            rows.append((path.name, "odp", tokens, len(data), psnr(picture.pixels, decoded.pixels)))
-            for name, ladder in ladders.items():
-                coded = ladder.best(len(data))
-                if coded:
-                    score = psnr(picture.pixels, coded.pixels)
-                    rows.append((path.name, name, tokens, coded.size, score))
-    if table:
-        with table.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("picture", "codec", "tokens", "bytes", "psnr"))
-            writer.writerows((*row[:4], f"{row[4]:.4f}") for row in rows)
-    _print_means(rows)
+ODP, THUMBHASH = "odp", "thumbhash"
+CODECS = (ODP, *codecs.NAMES)
+FIXED = "fixed"
 
 
-def _print_means(rows: list[tuple[str, str, int, int, float]]) -> None:
-    names = list(dict.fromkeys(row[1] for row in rows))
-    pictures = len({row[0] for row in rows})
-    print(
-        f"Mean PSNR in dB over {pictures} pictures; in brackets how many had a file small enough, if not all"
+@dataclass(frozen=True)
+class Run:
+    """What to measure.
+
+    pictures:   name in the table -> file.
+    codecs:     some of CODECS.
+    tokens:     sizes as tokens for each tile; conventional files may be as large as that file of `odp`.
+    max_bytes:  sizes in bytes, for all codecs alike.
+    out:        folder for the results.
+    lpips:      folder with weights of LPIPS-squeeze.
+    """
+
+    pictures: dict[str, Path]
+    codecs: tuple[str, ...]
+    tokens: tuple[int, ...]
+    max_bytes: tuple[int, ...]
+    protocol: Protocol
+    out: Path
+    model: str
+    device: str
+    lpips: Path | None
+
+    def targets(self) -> dict[str, Target]:
+        """Setting -> what `odp` is asked for."""
+        tokens = {f"{count} tokens": Target(tokens=count) for count in self.tokens}
+        return tokens | {f"{size} bytes": Target(max_bytes=size) for size in self.max_bytes}
+
+
+@dataclass(frozen=True)
+class Task:
+    """All files of one picture by one codec."""
+
+    run: Run
+    picture: str
+    codec: str
+
+
+Made = list[tuple[Row, bytes | None]]
+
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Number of steps -> a context whose value is called with how many more of them are done."""
+
+
+def measure(run: Run, jobs: int, progress: Progress) -> tuple[Table, list[str]]:
+    """The table of a run, `run.out`/results.csv, and lines about what is missing on this machine.
+
+    Files go to `run.out`/files. What is in the table already is not measured again. jobs: processes.
+    Raises OdpError if the folder holds another run, or a picture cannot be read.
+    """
+    known, missing = metrics.available(run.lpips)
+    formats, lacking = codecs.available()
+    written = {ODP, *(format.name for format in formats)}
+    missing += [line for line in lacking if line.partition(":")[0] in run.codecs]
+    tried = [name for name in run.codecs if name in written]
+    try:
+        import thumbhash as _  # noqa: F401
+    except ImportError as error:
+        missing.append(f"{THUMBHASH}: {error}")
+    else:
+        tried.append(THUMBHASH)
+    run.out.mkdir(parents=True, exist_ok=True)
+    _describe(run, {format.name: format.version for format in formats if format.name in tried})
+    table = Table(run.out / "results.csv", [metric.name for metric in known])
+    tasks = [Task(run, picture, codec) for picture in run.pictures for codec in tried]
+    waiting = [task for task in tasks if not _expected(task) <= table.keys]
+    with progress(len(waiting)) as advance:
+        for made in _all(waiting, jobs):
+            for row, data in made:
+                _keep(run.out, row, data)
+            table.add([row for row, _ in made])
+            advance(1)
+    return table, missing
+
+
+def reopened(
+    pictures: dict[str, Path], out: Path, model: str, device: str
+) -> tuple[Run, list[Row]]:
+    """A finished run, as far as decoding needs it, and its rows. Raises OdpError if there is none in the folder."""
+    if not (out / "run.json").is_file():
+        raise OdpError(f"{out} holds no results of odp bench rd")
+    facts = json.loads((out / "run.json").read_text())
+    protocol = Protocol(facts["protocol"])
+    return Run(pictures, CODECS, (), (), protocol, out, model, device, None), read_rows(
+        out / "results.csv"
     )
-    print("tokens  bytes " + "".join(f"{name:>14s}" for name in names))
-    for tokens in TOKENS:
-        size = np.mean([row[3] for row in rows if row[1:3] == ("odp", tokens)])
-        line = f"{tokens:6d} {size:6.1f} "
-        for name in names:
-            scores = [row[4] for row in rows if row[1:3] == (name, tokens)]
-            count = "" if len(scores) == pictures else f" ({len(scores)})"
-            line += f"{f'{np.mean(scores):.2f}{count}' if scores else '-':>14s}"
-        print(line)
+
+
+def decoded(run: Run, row: Row) -> np.ndarray:
+    """Pixels of a row's file, uint8 (H, W, 3), at the size of the original."""
+    data = path_of(run.out, row).read_bytes()
+    if row.codec == ODP:
+        return _codec(run).decode_files([parse(data)])[0].pixels
+    if row.codec == THUMBHASH:
+        return thumbhash.decode(data, row.width, row.height)
+    return codecs.decoded(_format(row.codec), data, row.width, row.height)
+
+
+def path_of(out: Path, row: Row) -> Path:
+    """Where the file of a row is kept."""
+    suffixes = {"jpeg": ".jpg"}
+    codec = row.codec.removesuffix(codecs.NATIVE)
+    folder = out / "files" / row.codec / row.setting.replace(" ", "-")
+    return folder / (row.picture + suffixes.get(codec, f".{codec}"))
+
+
+def _describe(run: Run, versions: dict[str, str]) -> None:
+    """Write down what the table cannot tell; refuse to mix runs whose results cannot be compared."""
+    path = run.out / "run.json"
+    facts = {"protocol": str(run.protocol), "model": find(run.model).fingerprint}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    for name, value in facts.items():
+        if before.get(name, value) != value:
+            raise OdpError(f"{run.out} holds a run with another {name}: use another folder")
+    facts |= {"codecs": {**before.get("codecs", {}), **versions}}
+    path.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _keep(out: Path, row: Row, data: bytes | None) -> None:
+    if data is not None:
+        path = path_of(out, row)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _expected(task: Task) -> set[tuple[str, str, str]]:
+    """Keys of the rows that a task makes."""
+    if task.codec == THUMBHASH:
+        return {(task.picture, THUMBHASH, FIXED)}
+    names = [task.codec] if task.codec == ODP else [task.codec, task.codec + codecs.NATIVE]
+    return {(task.picture, name, setting) for name in names for setting in task.run.targets()}
+
+
+def _all(tasks: Sequence[Task], jobs: int) -> Iterator[Made]:
+    """Results in the order in which they are ready."""
+    if min(jobs, len(tasks)) < 2:
+        yield from map(_do, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, _one_thread)
+    try:
+        for future in as_completed([pool.submit(_do, task) for task in tasks]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """Every process is to keep to one core."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _do(task: Task) -> Made:
+    run = task.run
+    picture = read(run.pictures[task.picture], run.protocol)
+    if task.codec == ODP:
+        return list(_ours(task, picture))
+    if task.codec == THUMBHASH:
+        data = thumbhash.encode(picture.pixels)
+        height, width = picture.pixels.shape[:2]
+        pixels = thumbhash.decode(data, width, height)
+        return [(_row(task, FIXED, picture, None, data, pixels), data)]
+    return list(_conventional(task, picture))
+
+
+def _ours(task: Task, picture: Picture) -> Iterator[tuple[Row, bytes | None]]:
+    for setting, target in task.run.targets().items():
+        data = _encoded(task.run, picture, target)
+        decoded = None
+        if data is not None:
+            decoded = _codec(task.run).decode_files([parse(data)])[0].pixels
+        budget = target.max_bytes
+        yield _row(task, setting, picture, budget, data, decoded), data
+
+
+def _conventional(task: Task, picture: Picture) -> Iterator[tuple[Row, bytes | None]]:
+    ladder = codecs.Ladder(_format(task.codec), picture.pixels)
+    for setting, target in task.run.targets().items():
+        budget = target.max_bytes
+        if budget is None:
+            ours = _encoded(task.run, picture, target)
+            assert ours is not None  # every picture can be coded with so many tokens
+            budget = len(ours)
+        for native, ending in ((False, ""), (True, codecs.NATIVE)):
+            coded = ladder.best(budget, native)
+            name = task.codec + ending
+            if coded is None:
+                yield _row(task, setting, picture, budget, None, None, name), None
+            else:
+                made = (coded.data, coded.pixels, name, coded.how)
+                yield _row(task, setting, picture, budget, *made), coded.data
+
+
+@cache
+def _format(codec: str) -> codecs.Format:
+    name = codec.removesuffix(codecs.NATIVE)
+    return next(format for format in codecs.available()[0] if format.name == name)
+
+
+def _encoded(run: Run, picture: Picture, target: Target) -> bytes | None:
+    try:
+        return _codec(run).encode_pictures([picture], target)[0]
+    except OdpError:
+        if target.max_bytes is None:
+            raise
+        return None  # it cannot be made so small
+
+
+def _row(
+    task: Task,
+    setting: str,
+    picture: Picture,
+    budget: int | None,
+    data: bytes | None,
+    pixels: np.ndarray | None,
+    codec: str | None = None,
+    how: str = "",
+) -> Row:
+    height, width = picture.pixels.shape[:2]
+    scores = {}
+    if pixels is not None:
+        scores = {m.name: m.score(picture.pixels, pixels) for m in _metrics(task.run.lpips)}
+    size = None if data is None else len(data)
+    named = codec or task.codec
+    return Row(task.picture, named, setting, budget, size, width, height, how, scores)
+
+
+@cache
+def _metrics(lpips: Path | None) -> list[metrics.Metric]:
+    return metrics.available(lpips)[0]
+
+
+def _codec(run: Run) -> Codec:
+    return _loaded(run.model, run.device)
+
+
+@cache
+def _loaded(model: str, device: str) -> Codec:
+    return Codec(model, device, threads=1)

@@ -1,121 +1,171 @@
-"""Speed and memory of `odp`, beside PyTorch with the same weights and beside WebP, in one run."""
+"""Speed and memory of `odp`, beside PyTorch with the same weights and beside the other codecs, in one run."""
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from onedpiece.bench import codecs
 from onedpiece.bench.demo import PICTURES
 from onedpiece.bench.measure import Spread, machine, process, repeat, spread
 from onedpiece.codec import Codec
+from onedpiece.errors import DeviceError
 from onedpiece.image import open_picture, to_pillow
 from onedpiece.models.registry import Model
-from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
+NETWORK_BATCH = 8
 BATCH = 32
 COLD_RUNS = 7
 WARM_RUNS = 30
 BATCH_RUNS = 5
 
-
-def speed(threads: int, device: str = "cpu") -> None:
-    """Print three tables: networks warm, whole pictures warm, whole processes cold."""
-    codec = Codec(device=device, threads=threads)
-    print(f"{machine(threads)}, device {device}\n")
-    _networks(codec.model, threads, device)
-    _pictures(codec)
-    _processes(threads, device)
+# A whole process of the nearest rival: Python, Pillow, one WebP file of 64 pixels a side.
+WEBP = {
+    "encode": "Image.open(a).convert('RGB').resize((64, 64)).save(b, 'WEBP', quality=20, method=6)",
+    "decode": "Image.open(a).resize((256, 256), 3).save(b)",
+}
 
 
-def _networks(model: Model, threads: int, device: str) -> None:
-    print("Networks, 256 tokens, warm          1 picture, ms        pictures/s in batches of 8")
-    runtimes: list[tuple[str, Runtime]] = [("ONNX Runtime", OnnxRuntime(model, device, threads))]
+def speed(threads: Sequence[int], device: str) -> None:
+    """Print tables in Markdown: networks and whole pictures, warm; the other codecs; whole processes, cold.
+
+    threads: numbers of CPU threads to try. device: "cpu", "cuda", or "auto" for the CPU, and CUDA where it works.
+    Raises DeviceError if CUDA is asked for and does not work.
+    """
+    print(f"{machine()}; 256x256 pixels, 256 tokens; median (quartiles)\n")
+    places = [] if device == "cuda" else [("cpu", count) for count in threads]
+    if device == "cuda" or (device == "auto" and _has_cuda()):
+        places.append(("cuda", threads[-1]))
+    _title("warm", "device", "one, ms", "in batches, pictures/s")
+    for where, count in places:
+        told = where if where == "cuda" else f"{count} CPU threads"
+        codec = Codec(device=where, threads=count)
+        for line in (*_networks(codec.model, where, count), *_pictures(codec)):
+            _line(line[0], told, *line[1:])
+    data = Codec(device="cpu").encode(to_pillow(open_picture(PICTURE)))
+    for line in _others(len(data)):
+        _line(line[0], "1 CPU thread", *line[1:])
+    print(f"\nBatches are of {NETWORK_BATCH} tiles for networks and of {BATCH} pictures for odp.")
+    print(f"The other codecs: their best file of at most {len(data)} bytes, scaled down and up,")
+    print("without the search for it.\n")
+    _title("cold process", "device", "wall, ms", "peak memory, MB")
+    for where, count in places:
+        for name, wall, memory in _processes(where, count):
+            told = where if where == "cuda" else f"{count} CPU threads"
+            _line(name, told, _milliseconds(wall), f"{memory / 1e6:.0f}")
+
+
+def _has_cuda() -> bool:
+    try:
+        Codec(device="cuda").encode(to_pillow(open_picture(PICTURE)))
+    except DeviceError:
+        return False
+    return True
+
+
+Line = tuple[str, str, str]  # what, one, batches
+
+
+def _networks(model: Model, device: str, threads: int) -> Iterator[Line]:
+    runtimes = {"ONNX Runtime": OnnxRuntime(model, device, threads)}
     try:
         import torch
 
         from onedpiece.runtime.torch import TorchRuntime
     except ImportError:
-        print("PyTorch is not installed and not compared")
+        print("| PyTorch is not installed | | | |")
     else:
         torch.set_num_threads(threads)
-        runtimes.append(("PyTorch eager", TorchRuntime(model, runtimes[0][1].device)))
+        runtimes["PyTorch eager"] = TorchRuntime(model, device)
     one = open_picture(PICTURE).pixels[None]
-    eight = np.repeat(one, 8, 0)
-    for name, runtime in runtimes:
-        tokens = runtime.encode(eight)
-        _row(f"{name} encode", lambda r=runtime: r.encode(one), lambda r=runtime: r.encode(eight))
-        _row(
-            f"{name} decode",
-            lambda r=runtime, t=tokens: r.decode(t[:1]),
-            lambda r=runtime, t=tokens: r.decode(t),
-        )
+    many = np.repeat(one, NETWORK_BATCH, 0)
+    for name, runtime in runtimes.items():
+        tokens = runtime.encode(many)
+        for verb, single, batch in (
+            ("encoder", partial(runtime.encode, one), partial(runtime.encode, many)),
+            ("decoder", partial(runtime.decode, tokens[:1]), partial(runtime.decode, tokens)),
+        ):
+            yield f"{name}, {verb}", *_timed(single, batch, NETWORK_BATCH)
 
 
-def _row(name: str, single: Callable[[], object], batch: Callable[[], object]) -> None:
-    one, eight = repeat(single, WARM_RUNS), repeat(batch, BATCH_RUNS)
-    print(f"{name:30s} {_milliseconds(one):>24s} {8 / eight.median:22.1f}")
-
-
-def _pictures(codec: Codec) -> None:
-    print("\nPictures, pixels to file bytes and back, warm, ms")
+def _pictures(codec: Codec) -> Iterator[Line]:
+    """Pixels to file bytes, and back."""
     image = to_pillow(open_picture(PICTURE))
     data = codec.encode(image)
-    print(
-        f"odp encode                     {_milliseconds(repeat(lambda: codec.encode(image), WARM_RUNS)):>24s}"
-    )
-    print(
-        f"odp decode                     {_milliseconds(repeat(lambda: codec.decode(data), WARM_RUNS)):>24s}"
-    )
-    encoding = repeat(lambda: codec.encode_many([image] * BATCH), BATCH_RUNS)
-    decoding = repeat(lambda: codec.decode_many([data] * BATCH), BATCH_RUNS)
-    print(f"odp encode, {BATCH} pictures        {BATCH / encoding.median:20.1f} pictures/s")
-    print(f"odp decode, {BATCH} pictures        {BATCH / decoding.median:20.1f} pictures/s")
-    small = _webp(image)
-    print(
-        f"WebP (64 pixels wide) encode   {_milliseconds(repeat(lambda: _webp(image), WARM_RUNS)):>24s}"
-    )
-    print(
-        f"WebP (64 pixels wide) decode   {_milliseconds(repeat(lambda: _unwebp(small), WARM_RUNS)):>24s}"
-    )
+    encode, decode = partial(codec.encode, image), partial(codec.decode, data)
+    yield "odp encode", *_timed(encode, lambda: codec.encode_many([image] * BATCH), BATCH)
+    yield "odp decode", *_timed(decode, lambda: codec.decode_many([data] * BATCH), BATCH)
 
 
-def _processes(threads: int, device: str) -> None:
-    print("\nWhole processes, cold              wall, ms                peak memory, MB")
+def _others(budget: int) -> Iterator[Line]:
+    pixels = open_picture(PICTURE).pixels
+    height, width = pixels.shape[:2]
+    for format in codecs.available()[0]:
+        coded = codecs.Ladder(format, pixels).best(budget)
+        if coded is None:
+            yield f"{format.name}: no file so small", "", ""
+            continue
+        encode = partial(codecs.encoded, format, pixels, coded)
+        decode = partial(codecs.decoded, format, coded.data, width, height)
+        yield f"{format.name} encode", _milliseconds(repeat(encode, WARM_RUNS)), ""
+        yield f"{format.name} decode", _milliseconds(repeat(decode, WARM_RUNS)), ""
+
+
+def _timed(single: Callable[[], object], batch: Callable[[], object], size: int) -> tuple[str, str]:
+    one, many = repeat(single, WARM_RUNS), repeat(batch, BATCH_RUNS)
+    return _milliseconds(one), _rate(many, size)
+
+
+def _processes(device: str, threads: int) -> Iterator[tuple[str, Spread, int]]:
+    """Wall time and the largest peak memory of whole processes, in bytes."""
     odp = [sys.executable, "-m", "onedpiece.cli"]
     options = ["--device", device, "--threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder) / "x.odp", Path(folder) / "x.png"
-        runs = {
-            "odp --help": [*odp, "--help"],
-            "odp info": [*odp, "info", str(coded)],
-            "odp encode": [*odp, "encode", "-f", *options, str(PICTURE), str(coded)],
-            "odp decode": [*odp, "decode", "-f", *options, str(coded), str(decoded)],
+        coded, decoded, small = (str(Path(folder, name)) for name in ("x.odp", "x.png", "x.webp"))
+        webp = {
+            "encode": _pillow(WEBP["encode"], str(PICTURE), small),
+            "decode": _pillow(WEBP["decode"], small, decoded),
         }
-        process(runs["odp encode"])
+        runs = {
+            "odp encode": [*odp, "encode", "-f", *options, str(PICTURE), coded],
+            "odp decode": [*odp, "decode", "-f", *options, coded, decoded],
+            "odp info": [*odp, "info", coded],
+            "odp --help": [*odp, "--help"],
+            "Python and Pillow, WebP encode": webp["encode"],
+            "Python and Pillow, WebP decode": webp["decode"],
+        }
         for name, arguments in runs.items():
+            process(arguments)
             results = [process(arguments) for _ in range(COLD_RUNS)]
             wall = spread([seconds for seconds, _ in results])
-            memory = max(peak for _, peak in results)
-            print(f"{name:30s} {_milliseconds(wall):>24s} {memory / 1e6:16.0f}")
+            yield name, wall, max(peak for _, peak in results)
 
 
-def _webp(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.resize((64, 64), Image.Resampling.LANCZOS).save(out, "WEBP", quality=20, method=6)
-    return out.getvalue()
+def _pillow(action: str, *paths: str) -> list[str]:
+    code = f"import sys; from PIL import Image; a, b = sys.argv[1:]; {action}"
+    return [sys.executable, "-c", code, *paths]
 
 
-def _unwebp(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).resize((256, 256), Image.Resampling.BICUBIC)
+def _title(*cells: str) -> None:
+    _line(*cells)
+    _line(*["---"] * len(cells))
+
+
+def _line(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _milliseconds(value: Spread) -> str:
     return f"{1e3 * value.median:.1f} ({1e3 * value.low:.1f} to {1e3 * value.high:.1f})"
+
+
+def _rate(value: Spread, count: int) -> str:
+    low, high = count / value.high, count / value.low
+    return f"{count / value.median:.1f} ({low:.1f} to {high:.1f})"

@@ -24,6 +24,7 @@ app = typer.Typer(
 def main() -> None:
     """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
     from onedpiece.cli import (  # noqa: F401  (they register themselves)
+        analyze,
         bench,
         decode,
         encode,

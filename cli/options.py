@@ -19,6 +19,7 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Pictures or folders.")]
 OutDir = Annotated[Path | None, typer.Option(help="Folder for the outputs of several inputs.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]

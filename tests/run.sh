@@ -6,7 +6,7 @@ python3 -m venv .venv
 pip=".venv/bin/python -m pip install --quiet"
 # PyTorch first, at the version that was tested, so that no later requirement picks another.
 $pip torch==2.13.0
-$pip --editable ".[torch,test]"
+$pip --editable ".[torch,bench,test]"
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/mypy

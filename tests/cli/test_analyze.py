@@ -1,0 +1,55 @@
+"""`odp analyze`: what replaced tokens change, and first tokens."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onedpiece.bench.analysis import CELLS, changes, first_tokens
+
+
+class Quarters:
+    """A runtime whose token at position i paints the i-th quarter of the picture."""
+
+    def decode(self, tokens):
+        pixels = np.zeros((len(tokens), 256, 256, 3), np.float32)
+        for index in range(4):
+            y, x = 128 * (index // 2), 128 * (index % 2)
+            pixels[:, y : y + 128, x : x + 128] = (tokens[:, index] / 16)[:, None, None, None]
+        return pixels
+
+
+def test_a_replaced_token_changes_the_picture_where_it_is_drawn():
+    maps = changes(Quarters(), np.array([7, 7, 7, 7], np.uint16), seed=0)
+    assert maps.shape == (4, CELLS, CELLS)
+    half = CELLS // 2
+    quarters = maps.reshape(4, 2, half, 2, half).mean((2, 4)).reshape(4, 4)
+    assert (np.diag(quarters) > 0).all()
+    assert quarters.sum() == pytest.approx(np.trace(quarters))
+
+
+def test_first_tokens_are_grouped_the_most_frequent_first():
+    coded = np.array([[5, 1], [9, 2], [9, 3], [1, 4]])
+    assert first_tokens(["a", "b", "c", "d"], coded) == {9: ["b", "c"], 1: ["d"], 5: ["a"]}
+
+
+def test_it_writes_json_and_pictures(odp, make_picture, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the bench extra")
+    make_picture(seed=1).save(tmp_path / "a.png")
+    make_picture(300, 200, seed=2).save(tmp_path / "b.png")
+    out = tmp_path / "out"
+    result = odp("analyze", tmp_path / "a.png", tmp_path / "b.png", "--out", out, "--tokens", 8)
+    assert result.code == 0, result.stderr
+    facts = json.loads((out / "analysis.json").read_text())
+    assert len(facts["contribution"]) == 8
+    assert facts["contribution"][0] == max(facts["contribution"])  # the first token says most
+    assert np.array(facts["heat_maps"]).shape == (8, CELLS, CELLS)
+    assert sorted(name for names in facts["first_tokens"].values() for name in names) == [
+        "a.png",
+        "b.png",
+    ]
+    for name in ("contribution.png", "heat-maps.png", "first-tokens.png"):
+        assert min(Image.open(out / name).size) > 50
