@@ -17,7 +17,6 @@ import numpy as np
 from onedpiece.bench import Protocol, codecs, metrics, thumbhash
 from onedpiece.bench.protocol import read
 from onedpiece.bench.table import Row, Table, read_rows
-from onedpiece.bitstream import parse
 from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.errors import OdpError
@@ -121,7 +120,7 @@ def decoded(run: Run, row: Row) -> np.ndarray:
     """Pixels of a row's file, uint8 (H, W, 3), at the size of the original."""
     data = path_of(run.out, row).read_bytes()
     if row.codec == ODP:
-        return _codec(run).decode_files([parse(data)])[0].pixels
+        return _painted(run, data)
     if row.codec == THUMBHASH:
         return thumbhash.decode(data, row.width, row.height)
     return codecs.decoded(_format(row.codec), data, row.width, row.height)
@@ -199,7 +198,7 @@ def _ours(task: Task, picture: Picture) -> Iterator[tuple[Row, bytes | None]]:
         data = _encoded(task.run, picture, target)
         decoded = None
         if data is not None:
-            decoded = _codec(task.run).decode_files([parse(data)])[0].pixels
+            decoded = _painted(task.run, data)
         budget = target.max_bytes
         yield _row(task, setting, picture, budget, data, decoded), data
 
@@ -259,6 +258,11 @@ def _row(
 @cache
 def _metrics(lpips: Path | None) -> list[metrics.Metric]:
     return metrics.available(lpips)[0]
+
+
+def _painted(run: Run, data: bytes) -> np.ndarray:
+    codec = _codec(run)
+    return codec.decode_files([codec.parse(data)])[0].pixels
 
 
 def _codec(run: Run) -> Codec:

@@ -22,6 +22,7 @@ from onedpiece.runtime.onnx import OnnxRuntime
 PICTURE = PICTURES / "coffee.png"
 NETWORK_BATCH = 8
 BATCH = 32
+CODER_BATCH = 512  # pictures of 256 tokens
 COLD_RUNS = 7
 WARM_RUNS = 30
 BATCH_RUNS = 5
@@ -49,10 +50,13 @@ def speed(threads: Sequence[int], device: str) -> None:
         codec = Codec(device=where, threads=count)
         for line in (*_networks(codec.model, where, count), *_pictures(codec)):
             _line(line[0], told, *line[1:])
+    for line in _coder(Codec(device="cpu")):
+        _line(line[0], "1 CPU thread", *line[1:])
     data = Codec(device="cpu").encode(to_pillow(open_picture(PICTURE)))
     for line in _others(len(data)):
         _line(line[0], "1 CPU thread", *line[1:])
-    print(f"\nBatches are of {NETWORK_BATCH} tiles for networks and of {BATCH} pictures for odp.")
+    print(f"\nBatches are of {NETWORK_BATCH} tiles for networks, of {BATCH} pictures for odp and")
+    print(f"of {CODER_BATCH} pictures, or {256 * CODER_BATCH} tokens, for the range coder.")
     print(f"The other codecs: their best file of at most {len(data)} bytes, scaled down and up,")
     print("without the search for it.\n")
     _title("cold process", "device", "wall, ms", "peak memory, MB")
@@ -102,6 +106,29 @@ def _pictures(codec: Codec) -> Iterator[Line]:
     encode, decode = partial(codec.encode, image), partial(codec.decode, data)
     yield "odp encode", *_timed(encode, lambda: codec.encode_many([image] * BATCH), BATCH)
     yield "odp decode", *_timed(decode, lambda: codec.decode_many([data] * BATCH), BATCH)
+
+
+def _coder(codec: Codec) -> Iterator[Line]:
+    """Tokens to payload bytes and back, without networks."""
+    file = codec.parse(codec.encode(to_pillow(open_picture(PICTURE))))
+    if file.tables is None:
+        return
+    tokens, places = file.tokens[0], np.arange(file.tokens.shape[1])
+    many, everywhere = np.tile(tokens, CODER_BATCH), np.tile(places, CODER_BATCH)
+    data, long = file.tables.encode(tokens, places), file.tables.encode(many, everywhere)
+    for verb, single, batch in (
+        ("encode", (tokens, places), (many, everywhere)),
+        ("decode", (data, places), (long, everywhere)),
+    ):
+        code = getattr(file.tables, verb)
+        yield (
+            f"range coder, {verb}",
+            *_timed(
+                lambda code=code, single=single: code(*single),
+                lambda code=code, batch=batch: code(*batch),
+                CODER_BATCH,
+            ),
+        )
 
 
 def _others(budget: int) -> Iterator[Line]:
