@@ -1,6 +1,6 @@
 """Write a model directory: one weights file, two ONNX graphs that read it, and a manifest.
 
-    weights.safetensors   every table and parameter once, large ones as float16
+    weights.safetensors   every table and parameter once, large ones as float16 unless float32 is asked for
     encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
     decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
     model.json            name, fingerprint, configuration
@@ -11,7 +11,6 @@ PyTorch reads too. The fingerprint is the SHA-256 of that file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import warnings
@@ -24,6 +23,7 @@ from onnx import TensorProto, helper
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
+from onedpiece.models.registry import sha256
 from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, save
@@ -49,11 +49,22 @@ class _Decoder(nn.Module):
         return self.model.decode(tokens.long()).clamp(0, 1).permute(0, 2, 3, 1) * 255
 
 
-def export(model: OneDPiece, folder: Path, name: str) -> str:
-    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits)."""
+def export(
+    model: OneDPiece,
+    folder: Path,
+    name: str,
+    precision: str = "float16",
+    **facts: Any,
+) -> str:
+    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits).
+
+    precision: how large parameters are stored, "float16" or "float32"; the arithmetic is float32 in both.
+    facts:     further entries of the manifest. A `fingerprint` among them makes this another precision of the model
+               that has it: files of either decode with both.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
-    save(model, weights)
+    save(model, weights, precision == "float16")
     weights.chmod(0o644)  # safetensors writes for the owner alone
     model = load(model.config, weights)
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
@@ -70,15 +81,26 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
         folder / "decoder.onnx",
         weights,
     )
-    fingerprint = hashlib.sha256(weights.read_bytes()).hexdigest()
-    manifest = {
-        "name": name,
-        "fingerprint": fingerprint,
-        "blank": _blank(model),
-        "config": model.config.to_dict(),
-    }
+    return write_manifest(
+        folder,
+        {
+            "name": name,
+            "blank": _blank(model),
+            "config": model.config.to_dict(),
+            "precision": precision,
+            **facts,
+        },
+    )
+
+
+def write_manifest(folder: Path, entries: dict[str, Any]) -> str:
+    """Write model.json beside the weights; returns the fingerprint, that of the weights unless the entries have one."""
+    checksum = sha256(folder / "weights.safetensors")
+    manifest = {"fingerprint": checksum, **entries}
+    if manifest["fingerprint"] != checksum:
+        manifest["checksum"] = checksum
     (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return fingerprint
+    return str(manifest["fingerprint"])
 
 
 def _blank(model: OneDPiece) -> list[int]:

@@ -52,14 +52,14 @@ class PaperOneDPiece(OneDPiece):
         super().__init__()
         self.config = config
         self.latent_tokens = nn.Parameter(
-            torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
+            torch.randn(config.tokens, config.encoder.width) * config.encoder.width**-0.5
         )
-        self.encoder = LatentEncoder(config.encoder, config.code_dim)
+        self.encoder = LatentEncoder(config.encoder, config.code_dim, config.tokens)
         self.quantize = VectorQuantizer(config.code_dim)
-        self.decoder = LatentDecoder(config.decoder, config.code_dim)
+        self.decoder = LatentDecoder(config.decoder, config.code_dim, config.tokens)
         self.head = CodebookHead(config.decoder.width)
         self.pixel_quantize = nn.ModuleDict({"embedding": nn.Embedding(1024, 256)})
-        self.pixel_decoder = MaskGitDecoder()
+        self.pixel_decoder = MaskGitDecoder(config.base)
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.quantize.tokens(self.encoder(pixels, self.latent_tokens).transpose(1, 2))

@@ -1,4 +1,4 @@
-"""The weights file of a model directory: safetensors, large parameters as float16."""
+"""The weights file of a model directory: safetensors, large parameters as float16 unless asked otherwise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from onedpiece.tokenizer.onedpiece import OneDPiece, build
 HALF_FROM = 1024  # smaller parameters stay float32: nothing to gain
 
 
-def save(model: OneDPiece, path: Path) -> None:
-    """Write all parameters and tables of a model."""
-    save_file({key: _stored(value) for key, value in model.state_dict().items()}, path)
+def save(model: OneDPiece, path: Path, half: bool = True) -> None:
+    """Write all parameters and tables of a model; half: large ones as float16."""
+    state = model.state_dict()
+    save_file({key: _stored(value, half) for key, value in state.items()}, path)
 
 
 def load(config: Config, path: Path) -> OneDPiece:
@@ -28,6 +29,6 @@ def load(config: Config, path: Path) -> OneDPiece:
     return model.eval()
 
 
-def _stored(value: Tensor) -> Tensor:
-    half = value.is_floating_point() and value.numel() >= HALF_FROM
+def _stored(value: Tensor, half: bool) -> Tensor:
+    half = half and value.is_floating_point() and value.numel() >= HALF_FROM
     return (value.half() if half else value).contiguous()
