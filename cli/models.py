@@ -128,6 +128,7 @@ def export(
 
     Files of one precision decode with all others.
     """
+    from onedpiece.bench.demo import PICTURES
     from onedpiece.models.folder import check_free
     from onedpiece.models.registry import find
 
@@ -138,7 +139,7 @@ def export(
         raise _needs_extra(error) from error
     original = find(name)
     exported = export_variant(original, out, precision)
-    print(compare(original, exported))
+    print(compare(original, exported, sorted(PICTURES.glob("*.png"))))
     _report(exported)
 
 

@@ -12,8 +12,11 @@ PyTorch reads too. The fingerprint is the SHA-256 of that file.
 from __future__ import annotations
 
 import json
+import logging
 import struct
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +123,7 @@ def _write_graph(
     path: Path,
     weights: Path,
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -140,7 +142,7 @@ def _write_graph(
         program.model, should_fold=lambda node: None if _is_free(node, parameters) else False
     )
     graph = program.model_proto
-    _point_at_weights(graph, weights)
+    point_at_weights(graph, weights, lambda name: name.removeprefix("model."))
     del graph.metadata_props[:]
     for node in graph.graph.node:
         del node.metadata_props[:]
@@ -148,18 +150,35 @@ def _write_graph(
     path.write_bytes(graph.SerializeToString())
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Exporters warn of much that is as it should be."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _is_free(node: Any, parameters: set[str]) -> bool:
     return not any(value is not None and value.name in parameters for value in node.inputs)
 
 
-def _point_at_weights(graph: onnx.ModelProto, weights: Path) -> None:
-    """Replace initializers that are parameters by references into the weights file, cast where stored as float16."""
+def point_at_weights(
+    graph: onnx.ModelProto, weights: Path, stored_as: Callable[[str], str]
+) -> None:
+    """Replace initializers that are in the weights file by references into it, cast where stored as float16.
+
+    stored_as: the file's name of an initializer.
+    """
     with weights.open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         entries = json.loads(file.read(length))
     casts = []
     for tensor in graph.graph.initializer:
-        entry = entries.get(tensor.name.removeprefix("model."))
+        entry = entries.get(stored_as(tensor.name))
         if entry is None:
             continue
         if list(tensor.dims) != entry["shape"]:
