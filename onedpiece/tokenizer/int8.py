@@ -49,7 +49,7 @@ def export_int8(
     )
     weights.chmod(0o644)
     for graph, proto in graphs.items():
-        point_at_weights(proto, weights, lambda tensor, graph=graph: f"{graph}.{tensor}")
+        point_at_weights(proto, weights, f"{graph}.{{}}".format)
         (folder / f"{graph}.onnx").write_bytes(proto.SerializeToString())
     return write_manifest(folder, {**manifest, "precision": precision, **facts})
 

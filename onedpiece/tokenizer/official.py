@@ -39,17 +39,21 @@ def load_published(path: Path, config: Config | None = None) -> OneDPiece:
 
     Raises ModelError if the file is no such thing, or if any name or shape is not as it must be.
     """
-    state = _read(path)
+    state = read_state(path)
     config = config or _recognise(state, path)
-    check(state, config, path)
-    model = build(config)
-    model.load_state_dict({ours: state[_theirs(ours)] for ours in model.state_dict()})
+    check_entries(state, shapes(config), f"{path} is not {config.name}")
+    with torch.device("meta"):  # nothing to draw at random first
+        model = build(config)
+    model.load_state_dict(
+        {ours: state[_theirs(ours)].float() for ours in model.state_dict()}, assign=True
+    )
     return model.eval()
 
 
-def check(state: dict[str, Tensor], config: Config, path: Path) -> None:
-    """Raise ModelError unless names and shapes are exactly those of a configuration and all numbers are finite."""
-    wanted = shapes(config)
+def check_entries(
+    state: dict[str, Tensor], wanted: dict[str, tuple[int, ...]], failure: str
+) -> None:
+    """Raise ModelError unless names and shapes are exactly those wanted and all numbers are finite."""
     wrong = [f"{name} is missing" for name in wanted if name not in state]
     wrong += [f"{name} is unknown" for name in state if name not in wanted]
     wrong += [
@@ -65,7 +69,7 @@ def check(state: dict[str, Tensor], config: Config, path: Path) -> None:
         ]
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise ModelError(f"{path} is not {config.name}: {'; '.join(wrong[:NAMED])}{more}")
+        raise ModelError(f"{failure}: {'; '.join(wrong[:NAMED])}{more}")
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -122,8 +126,8 @@ def _recognise(state: dict[str, Tensor], path: Path) -> Config:
     )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Raises ModelError."""
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name. Raises ModelError."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path} is larger than any published model")
