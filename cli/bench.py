@@ -84,3 +84,17 @@ def tiling(
     from onedpiece.image import suffixes
 
     run((path for path, _ in batch.expand(paths, suffixes(), recursive=False)), device)
+
+
+@bench.command()
+def published(
+    model: options.ModelOption = "one-d-piece-s-256",
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads for everything.")
+    ] = os.cpu_count() or 1,
+    device: options.DeviceOption = options.Device.cpu,
+) -> None:
+    """A published model on ONNX Runtime beside PyTorch eager with the same weights: warm, cold, memory."""
+    from onedpiece.bench.published import published as run
+
+    run(model, threads, device)

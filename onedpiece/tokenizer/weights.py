@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,12 +22,20 @@ def save(model: OneDPiece, path: Path, half: bool = True) -> None:
 
 def load(config: Config, path: Path) -> OneDPiece:
     """The module of a configuration with the weights of a file, float32, in evaluation mode."""
-    model = build(config)
-    stored = load_file(path)
-    model.load_state_dict(
-        {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
-    )
+    model, stored = empty(config), load_file(path)
+    state = {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def empty(config: Config) -> OneDPiece:
+    """The module of a configuration, to be given its weights."""
+    if config.spectral:
+        return build(config)  # which holds tables that are not stored
+    with torch.device(
+        "meta"
+    ):  # to draw as many random numbers as L has takes longer than to read it
+        return build(config)
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:

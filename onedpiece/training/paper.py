@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedpiece.errors import ModelError
-from onedpiece.tokenizer.official import check_entries, read_state
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece
 from onedpiece.tokenizer.pixels import PIXEL_CODES, MaskGitBlock, MaskGitDecoder
+from onedpiece.tokenizer.state_dict import check_entries, read_state
 
 MULTIPLIERS = (1, 1, 2, 2, 4)
 
