@@ -24,7 +24,7 @@ def load(config: Config, path: Path) -> OneDPiece:
     """The module of a configuration with the weights of a file, float32, in evaluation mode."""
     model, stored = empty(config), load_file(path)
     state = {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
-    model.load_state_dict(state, assign=True)
+    model.load_state_dict(state, assign=config.spectral is None)
     return model.eval()
 
 
