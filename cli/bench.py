@@ -196,3 +196,17 @@ def _numbers(text: str | None, low: int, high: int | None = None) -> tuple[int, 
     if any(number < low or (high and number > high) for number in numbers):
         raise typer.BadParameter(f"numbers must be from {low} to {high or 'anything'}")
     return tuple(numbers)
+
+
+@bench.command()
+def published(
+    model: options.ModelOption = "one-d-piece-s-256",
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads for everything.")
+    ] = os.cpu_count() or 1,
+    device: options.DeviceOption = options.Device.cpu,
+) -> None:
+    """A published model on ONNX Runtime beside PyTorch eager with the same weights: warm, cold, memory."""
+    from onedpiece.bench.published import published as run
+
+    run(model, threads, device)

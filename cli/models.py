@@ -1,14 +1,49 @@
-"""`odp models`: which models are installed."""
+"""`odp models`: list, fetch, convert and remove models."""
 
 from __future__ import annotations
 
 import json as json_module
+import re
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from onedpiece.cli import app, options
+from onedpiece.errors import OdpError
+
+if TYPE_CHECKING:
+    from onedpiece.models.registry import Model
+
+models = typer.Typer(
+    help="List installed models (without a verb too), fetch published ones, convert and remove.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(models, name="models")
+
+# As models are found by name, a name is neither a path nor hidden.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@app.command()
-def models(json: options.Json = False) -> None:
+class Precision(StrEnum):
+    """How the weights of an exported model are stored."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
+@models.callback()
+def default(context: typer.Context, json: options.Json = False) -> None:
+    if context.invoked_subcommand is None:
+        list_models(json)
+
+
+@models.command("list")
+def list_models(json: options.Json = False) -> None:
     """List installed models with their fingerprints and sizes."""
     from onedpiece.models.registry import installed
 
@@ -18,11 +53,105 @@ def models(json: options.Json = False) -> None:
             "fingerprint": model.fingerprint,
             "id": model.key.hex(),
             "bytes": model.size,
+            "precision": model.precision,
             "path": str(model.path),
             "intact": model.is_intact(),
+            "source": model.source,
         }
         if json:
             print(json_module.dumps(facts))
         else:
             state = "" if facts["intact"] else "  DAMAGED: the weights do not match the fingerprint"
             print(f"{model.name:24s} {facts['id']}  {model.size / 1e6:.1f} MB  {model.path}{state}")
+
+
+@models.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="Name of a published model.")],
+    revision: Annotated[str, typer.Option(help="Branch or commit of its repository.")] = "main",
+    force: options.Force = False,
+) -> None:
+    """Download a published model, check it, and install it (needs the torch extra)."""
+    from onedpiece.models.folder import check_free
+    from onedpiece.models.hub import download
+    from onedpiece.models.registry import user_folders
+
+    folder = user_folders()[0]
+    check_free(folder / _checked(name), force)
+    try:
+        from onedpiece.tokenizer.config import CONFIGS
+        from onedpiece.tokenizer.official import install
+    except ImportError as error:
+        raise _needs_extra(error) from error
+    fetched = download(name, revision)
+    _report(install(fetched.path, folder, name, CONFIGS[name], force, **fetched.facts()))
+
+
+@models.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="pytorch_model.bin or model.safetensors.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name for it; that of its shape if none.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Install a published model from a file that is here (needs the torch extra)."""
+    from onedpiece.models.registry import user_folders
+
+    try:
+        from onedpiece.tokenizer.official import install
+    except ImportError as error:
+        raise _needs_extra(error) from error
+    _report(install(file, user_folders()[0], name and _checked(name), force=force))
+
+
+@models.command()
+def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
+    """Remove a model from the user's folders."""
+    from onedpiece.models.registry import BUNDLED, find
+
+    path = find(_checked(name)).path
+    if path.parent == BUNDLED:
+        raise OdpError(f"{name} comes with odp and stays")
+    shutil.rmtree(path)
+    print(f"{path}: removed")
+
+
+@models.command()
+def export(
+    name: Annotated[str, typer.Argument(help="Name of an installed model, or its directory.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Model directory to write.")],
+    precision: Annotated[Precision, typer.Option(help="How to store the weights.")],
+    force: options.Force = False,
+) -> None:
+    """Write a model in another precision, and measure what that changes (needs the torch extra).
+
+    Files of one precision decode with all others.
+    """
+    from onedpiece.bench.demo import PICTURES
+    from onedpiece.models.folder import check_free
+    from onedpiece.models.registry import find
+
+    check_free(out, force)
+    try:
+        from onedpiece.tokenizer.variants import compare, export_variant
+    except ImportError as error:
+        raise _needs_extra(error) from error
+    original = find(name)
+    exported = export_variant(original, out, precision)
+    print(compare(original, exported, sorted(PICTURES.glob("*.png"))))
+    _report(exported)
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise typer.BadParameter(f"'{name}' is no name of a model")
+    return name
+
+
+def _needs_extra(error: ImportError) -> OdpError:
+    return OdpError(f"converting needs the extra: pip install 'onedpiece[torch]' ({error})")
+
+
+def _report(model: Model) -> None:
+    print(f"{model.path}: {model.name}, fingerprint {model.fingerprint}, {model.size / 1e6:.1f} MB")

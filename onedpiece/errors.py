@@ -29,6 +29,10 @@ class ModelError(OdpError):
     """The files of a model are broken or incomplete."""
 
 
+class DownloadError(OdpError):
+    """A published model cannot be fetched."""
+
+
 class PictureError(OdpError):
     """The input picture cannot be read."""
 

@@ -22,9 +22,9 @@ class Result(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def only_bundled_models(monkeypatch):
-    """Models that the developer has installed do not take part."""
-    monkeypatch.delenv("ODP_MODELS", raising=False)
+def only_bundled_models(monkeypatch, tmp_path_factory):
+    """Models that the developer has installed do not take part, and tests install none beside them."""
+    monkeypatch.setenv("ODP_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +87,40 @@ def randomise():
         return model
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def paper():
+    """The shape of the published models with small networks."""
+    from onedpiece.tokenizer.config import Config, Vit
+
+    return Config("paper", Vit(32, 1, 2), Vit(32, 1, 2), base=32)
+
+
+@pytest.fixture(scope="session")
+def published(paper, tmp_path_factory):
+    """A state dict of that shape as its authors would publish it, seeded random numbers."""
+    import torch
+
+    from onedpiece.tokenizer.official import shapes
+
+    random = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn(shape, generator=random) * (0.3 if len(shape) > 1 else 0.1)
+        for name, shape in shapes(paper).items()
+    }
+    path = tmp_path_factory.mktemp("published") / "pytorch_model.bin"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed_paper(paper, published, tmp_path_factory):
+    """The model that it becomes."""
+    from onedpiece.tokenizer.official import install
+
+    folder = tmp_path_factory.mktemp("installed")
+    return install(published, folder, "paper", paper, commit="0" * 40)
 
 
 @pytest.fixture(scope="session")

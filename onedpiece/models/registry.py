@@ -1,4 +1,4 @@
-"""Which models are installed: the bundled one, and folders that the user names."""
+"""Which models are installed: the bundled one, and those in the user's folders."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+import platformdirs
 
 from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError, UnknownModel
@@ -25,6 +27,9 @@ class Model:
 
     fingerprint: SHA-256 of the weights file, hexadecimal; files name a model by its first 3 bytes.
     blank: RGB colour, 0..255, of a tile of which no token is known.
+    precision: how the weights are stored; other precisions of a model share its fingerprint and have
+        a `checksum` of their own, the SHA-256 of their weights file.
+    source: where a published model comes from, if it does.
     """
 
     path: Path
@@ -32,6 +37,9 @@ class Model:
     fingerprint: str
     blank: tuple[int, int, int]
     config: dict
+    precision: str = "float16"
+    checksum: str = ""
+    source: dict = field(default_factory=dict)
 
     @property
     def key(self) -> bytes:
@@ -53,8 +61,14 @@ class Model:
         return _tables(self.weights, self.fingerprint)
 
     def is_intact(self) -> bool:
-        """Whether the weights are those that the fingerprint was taken of."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest() == self.fingerprint
+        """Whether the weights are those that the fingerprint, or else the checksum, was taken of."""
+        return sha256(self.weights) == (self.checksum or self.fingerprint)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_model(path: Path) -> Model:
@@ -68,6 +82,9 @@ def read_model(path: Path) -> Model:
             fingerprint=str(manifest["fingerprint"]),
             blank=(int(red), int(green), int(blue)),
             config=dict(manifest["config"]),
+            precision=str(manifest.get("precision", "float16")),
+            checksum=str(manifest.get("checksum", "")),
+            source=dict(manifest.get("source", {})),
         )
         if len(bytes.fromhex(model.fingerprint)) != hashlib.sha256().digest_size:
             raise ValueError("a fingerprint is a SHA-256")
@@ -81,15 +98,23 @@ def read_model(path: Path) -> Model:
     return model
 
 
+def user_folders() -> list[Path]:
+    """Folders of the user's models: those listed in the environment variable ODP_MODELS, else the platform's place.
+
+    New models are installed in the first one.
+    """
+    listed = os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep)
+    return [Path(folder) for folder in listed if folder] or [
+        platformdirs.user_data_path("onedpiece", appauthor=False) / "models"
+    ]
+
+
 def installed() -> list[Model]:
-    """Bundled models, then those in the folders listed in the environment variable ODP_MODELS.
+    """Bundled models, then those in the user's folders.
 
     A folder there whose model is incomplete or broken is passed over, so that it does not stop the others.
     """
-    folders = [
-        BUNDLED,
-        *map(Path, filter(None, os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep))),
-    ]
+    folders = [BUNDLED, *user_folders()]
     manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
     models = []
     for manifest in manifests:
@@ -118,7 +143,7 @@ def find_by_key(key: bytes, also: Model | None = None) -> Model:
             return model
     raise UnknownModel(
         f"the file needs model {key.hex()}, which is not installed: ask its sender for the model's "
-        f"directory and name it with --model, or put it into a folder listed in {SEARCH_VARIABLE}"
+        f"directory and name it with --model, or put it into {user_folders()[0]}"
     )
 
 

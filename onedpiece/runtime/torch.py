@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from onedpiece.errors import ModelError
 from onedpiece.models.registry import Model
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.weights import load
 
 
 class TorchRuntime:
-    """A model's PyTorch module, in float32."""
+    """A model's PyTorch module, in float32. Raises ModelError for a model that only has int8 weights."""
 
     def __init__(self, model: Model, device: str = "cpu") -> None:
+        if model.precision == "int8":
+            raise ModelError(f"{model.name} is int8, which PyTorch does not run here")
         self.device = device
         config = Config.from_dict(model.config)
         self._module = load(config, model.path / "weights.safetensors").to(device)

@@ -46,6 +46,9 @@ class Config:
     MaskGIT-VQGAN pixel decoder. Otherwise tokens start from the cosine transform and the pixel decoder
     repairs the picture that they describe, with `channels` channels in `depth` residual blocks and, if `grain` is
     set, noise to make texture of.
+
+    tokens: latent tokens of the paper's model; 256 but for TiTok (arXiv 2406.07550), whose shape is the same.
+    base:   channels of the MaskGIT-VQGAN decoder at full resolution, a multiple of 32.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Config:
     channels: int = 96
     depth: int = 4
     grain: bool = False
+    tokens: int = TOKENS
+    base: int = 128
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,5 +94,8 @@ CONFIGS = {
         Config("one-d-piece-s-256", Vit(512, 8, 8), Vit(512, 8, 8)),
         Config("one-d-piece-b-256", Vit(768, 12, 12), Vit(768, 12, 12)),
         Config("one-d-piece-l-256", Vit(1024, 24, 16), Vit(1024, 24, 16)),
+        Config("titok-s-128", Vit(512, 8, 8), Vit(512, 8, 8), tokens=128),
+        Config("titok-b-64", Vit(768, 12, 12), Vit(768, 12, 12), tokens=64),
+        Config("titok-l-32", Vit(1024, 24, 16), Vit(1024, 24, 16), tokens=32),
     )
 }

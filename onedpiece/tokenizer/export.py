@@ -1,6 +1,6 @@
 """Write a model directory: one weights file, two ONNX graphs that read it, and a manifest.
 
-    weights.safetensors   every table and parameter once, large ones as float16
+    weights.safetensors   every table and parameter once, large ones as float16 unless float32 is asked for
     encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
     decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
     model.json            name, fingerprint, configuration
@@ -11,10 +11,12 @@ PyTorch reads too. The fingerprint is the SHA-256 of that file.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import struct
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from onnx import TensorProto, helper
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
+from onedpiece.models.registry import sha256
 from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, save
@@ -49,11 +52,22 @@ class _Decoder(nn.Module):
         return self.model.decode(tokens.long()).clamp(0, 1).permute(0, 2, 3, 1) * 255
 
 
-def export(model: OneDPiece, folder: Path, name: str) -> str:
-    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits)."""
+def export(
+    model: OneDPiece,
+    folder: Path,
+    name: str,
+    precision: str = "float16",
+    **facts: Any,
+) -> str:
+    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits).
+
+    precision: how large parameters are stored, "float16" or "float32"; the arithmetic is float32 in both.
+    facts:     further entries of the manifest. A `fingerprint` among them makes this another precision of the model
+               that has it: files of either decode with both.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
-    save(model, weights)
+    save(model, weights, precision == "float16")
     weights.chmod(0o644)  # safetensors writes for the owner alone
     model = load(model.config, weights)
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
@@ -70,15 +84,26 @@ def export(model: OneDPiece, folder: Path, name: str) -> str:
         folder / "decoder.onnx",
         weights,
     )
-    fingerprint = hashlib.sha256(weights.read_bytes()).hexdigest()
-    manifest = {
-        "name": name,
-        "fingerprint": fingerprint,
-        "blank": _blank(model),
-        "config": model.config.to_dict(),
-    }
+    return write_manifest(
+        folder,
+        {
+            "name": name,
+            "blank": _blank(model),
+            "config": model.config.to_dict(),
+            "precision": precision,
+            **facts,
+        },
+    )
+
+
+def write_manifest(folder: Path, entries: dict[str, Any]) -> str:
+    """Write model.json beside the weights; returns the fingerprint, that of the weights unless the entries have one."""
+    checksum = sha256(folder / "weights.safetensors")
+    manifest = {"fingerprint": checksum, **entries}
+    if manifest["fingerprint"] != checksum:
+        manifest["checksum"] = checksum
     (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return fingerprint
+    return str(manifest["fingerprint"])
 
 
 def _blank(model: OneDPiece) -> list[int]:
@@ -98,8 +123,7 @@ def _write_graph(
     path: Path,
     weights: Path,
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -118,7 +142,7 @@ def _write_graph(
         program.model, should_fold=lambda node: None if _is_free(node, parameters) else False
     )
     graph = program.model_proto
-    _point_at_weights(graph, weights)
+    point_at_weights(graph, weights, lambda name: name.removeprefix("model."))
     del graph.metadata_props[:]
     for node in graph.graph.node:
         del node.metadata_props[:]
@@ -126,18 +150,35 @@ def _write_graph(
     path.write_bytes(graph.SerializeToString())
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Exporters warn of much that is as it should be."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _is_free(node: Any, parameters: set[str]) -> bool:
     return not any(value is not None and value.name in parameters for value in node.inputs)
 
 
-def _point_at_weights(graph: onnx.ModelProto, weights: Path) -> None:
-    """Replace initializers that are parameters by references into the weights file, cast where stored as float16."""
+def point_at_weights(
+    graph: onnx.ModelProto, weights: Path, stored_as: Callable[[str], str]
+) -> None:
+    """Replace initializers that are in the weights file by references into it, cast where stored as float16.
+
+    stored_as: the file's name of an initializer.
+    """
     with weights.open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         entries = json.loads(file.read(length))
     casts = []
     for tensor in graph.graph.initializer:
-        entry = entries.get(tensor.name.removeprefix("model."))
+        entry = entries.get(stored_as(tensor.name))
         if entry is None:
             continue
         if list(tensor.dims) != entry["shape"]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from onedpiece.tokenizer.config import TOKENS, Config
 from onedpiece.tokenizer.pixels import (
+    PIXEL_CODES,
     WORK,
     CodebookHead,
     MaskGitDecoder,
@@ -52,14 +53,14 @@ class PaperOneDPiece(OneDPiece):
         super().__init__()
         self.config = config
         self.latent_tokens = nn.Parameter(
-            torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
+            torch.randn(config.tokens, config.encoder.width) * config.encoder.width**-0.5
         )
-        self.encoder = LatentEncoder(config.encoder, config.code_dim)
+        self.encoder = LatentEncoder(config.encoder, config.code_dim, config.tokens)
         self.quantize = VectorQuantizer(config.code_dim)
-        self.decoder = LatentDecoder(config.decoder, config.code_dim)
+        self.decoder = LatentDecoder(config.decoder, config.code_dim, config.tokens)
         self.head = CodebookHead(config.decoder.width)
-        self.pixel_quantize = nn.ModuleDict({"embedding": nn.Embedding(1024, 256)})
-        self.pixel_decoder = MaskGitDecoder()
+        self.pixel_quantize = nn.ModuleDict({"embedding": nn.Embedding(*PIXEL_CODES)})
+        self.pixel_decoder = MaskGitDecoder(config.base)
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.quantize.tokens(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
@@ -67,8 +68,11 @@ class PaperOneDPiece(OneDPiece):
     def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         return self._paint(self.quantize.codes(tokens), keep)
 
-    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor, keep: Tensor, proxy: bool = False) -> tuple[Tensor, Tensor]:
+        """With `proxy`, logits of the pixel decoder's codes, (B, 1024, 16, 16), take the place of the picture."""
         codes, loss = self.quantize(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
+        if proxy:
+            return self.head.logits(self.decoder(codes, keep)), loss
         return self._paint(codes, keep), loss
 
     def _paint(self, codes: Tensor, keep: Tensor | None) -> Tensor:

@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from onedpiece.tokenizer.config import PATCH
 
 GRID = 16
+PIXEL_CODES = (1024, 256)  # codes of MaskGIT's VQGAN, and their channels
 WORK = 64  # ours works on cells of 4x4 pixels
 CELL = 4
 
 
-class _MaskGitBlock(nn.Module):
+class MaskGitBlock(nn.Module):
+    """Residual block of MaskGIT's VQGAN, with the parameter names of the published weights."""
+
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(32, channels_in, eps=1e-6)
@@ -35,7 +38,7 @@ class _MaskGitLevel(nn.Module):
     def __init__(self, channels_in: int, channels: int, upsample: bool) -> None:
         super().__init__()
         self.block = nn.ModuleList(
-            (_MaskGitBlock(channels_in, channels), _MaskGitBlock(channels, channels))
+            (MaskGitBlock(channels_in, channels), MaskGitBlock(channels, channels))
         )
         if upsample:
             self.upsample_conv = nn.Conv2d(channels, channels, 3, padding=1)
@@ -54,7 +57,7 @@ class MaskGitDecoder(nn.Module):
         super().__init__()
         widths = [base * m for m in multipliers]
         self.conv_in = nn.Conv2d(256, widths[-1], 3, padding=1)
-        self.mid = nn.ModuleList(_MaskGitBlock(widths[-1], widths[-1]) for _ in range(2))
+        self.mid = nn.ModuleList(MaskGitBlock(widths[-1], widths[-1]) for _ in range(2))
         inputs = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(
             _MaskGitLevel(i, o, level > 0)
@@ -79,9 +82,12 @@ class CodebookHead(nn.Module):
         super().__init__()
         self.ffn = nn.Sequential(nn.Conv2d(width, 1024, 1), nn.Tanh(), nn.Conv2d(1024, 1024, 1))
 
+    def logits(self, patches: Tensor) -> Tensor:
+        """How likely each patch has each code: (B, 1024, 16, 16)."""
+        return self.ffn(patches.transpose(1, 2).unflatten(2, (GRID, GRID)))
+
     def forward(self, patches: Tensor, codebook: Tensor) -> Tensor:
-        logits = self.ffn(patches.transpose(1, 2).unflatten(2, (GRID, GRID)))
-        chances = logits.softmax(1).flatten(2).transpose(1, 2)
+        chances = self.logits(patches).softmax(1).flatten(2).transpose(1, 2)
         return (chances @ codebook).transpose(1, 2).unflatten(2, (GRID, GRID))
 
 

@@ -61,7 +61,9 @@ class SpectralQuantizer(nn.Module):
         self.register_buffer("class_mean", torch.zeros(classes, size))
         self.register_buffer("class_bias", torch.zeros(classes))
         self.register_buffer("class_weight", torch.zeros(classes, size))
-        self.register_buffer("class_of", torch.arange(CODES, dtype=torch.int32) // (CODES // classes))
+        self.register_buffer(
+            "class_of", torch.arange(CODES, dtype=torch.int32) // (CODES // classes)
+        )
         self.register_buffer("order", torch.zeros(classes, TOKENS, dim, dtype=torch.int32))
         self.register_buffer("scale", torch.ones(classes, TOKENS))
         self.register_buffer(

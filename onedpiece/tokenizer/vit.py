@@ -73,12 +73,12 @@ def _positions(width: int, length: int) -> nn.Parameter:
 class LatentEncoder(nn.Module):
     """Picture and latent tokens in, `channels` numbers for each latent token out."""
 
-    def __init__(self, vit: Vit, channels: int) -> None:
+    def __init__(self, vit: Vit, channels: int, tokens: int = TOKENS) -> None:
         super().__init__()
-        width = vit.width
+        width, self.tokens = vit.width, tokens
         self.class_embedding = _positions(width, 1)
         self.positional_embedding = _positions(width, FIRST_LATENT)
-        self.latent_token_positional_embedding = _positions(width, TOKENS)
+        self.latent_token_positional_embedding = _positions(width, tokens)
         self.patch_embed = nn.Conv2d(3, width, PATCH, PATCH)
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = nn.ModuleList(Block(width, vit.heads) for _ in range(vit.layers))
@@ -86,7 +86,7 @@ class LatentEncoder(nn.Module):
         self.conv_out = nn.Conv2d(width, channels, 1)
 
     def forward(self, pixels: Tensor, latents: Tensor) -> Tensor:
-        """pixels (B, 3, 256, 256) in 0..1, latents (256, width) -> (B, channels, 256)."""
+        """pixels (B, 3, 256, 256) in 0..1, latents (tokens, width) -> (B, channels, tokens)."""
         batch = pixels.shape[0]
         patches = self.patch_embed(pixels).flatten(2).transpose(1, 2)
         seen = (
@@ -99,19 +99,19 @@ class LatentEncoder(nn.Module):
             x = block(x)
         x = self.ln_post(x[:, FIRST_LATENT:])
         # A reshape, not a transpose: the published weights were trained with it.
-        return self.conv_out(x.reshape(batch, -1, TOKENS, 1)).reshape(batch, -1, TOKENS)
+        return self.conv_out(x.reshape(batch, -1, self.tokens, 1)).reshape(batch, -1, self.tokens)
 
 
 class LatentDecoder(nn.Module):
     """Any prefix of the quantised latent tokens in, one vector of `width` for each of the 16x16 patches out."""
 
-    def __init__(self, vit: Vit, code_dim: int) -> None:
+    def __init__(self, vit: Vit, code_dim: int, tokens: int = TOKENS) -> None:
         super().__init__()
         width = vit.width
         self.class_embedding = _positions(width, 1)
         self.positional_embedding = _positions(width, FIRST_LATENT)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) / math.sqrt(width))
-        self.latent_token_positional_embedding = _positions(width, TOKENS)
+        self.latent_token_positional_embedding = _positions(width, tokens)
         self.decoder_embed = nn.Linear(code_dim, width)
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = nn.ModuleList(Block(width, vit.heads) for _ in range(vit.layers))

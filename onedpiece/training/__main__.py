@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from onedpiece.tokenizer.config import CONFIGS, Config
-from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece, build
+from onedpiece.tokenizer.onedpiece import OneDPiece, PaperOneDPiece, SpectralOneDPiece, build
 from onedpiece.training.data import Pictures, shards
+from onedpiece.training.distributed import Share, join, leave, wait
 from onedpiece.training.entropy import (
     all_tokens,
     frequency_tables,
@@ -24,6 +25,7 @@ from onedpiece.training.evaluate import LENGTHS, Score, evaluate, load_folder, o
 from onedpiece.training.features import Lpips, Vgg
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model
+from onedpiece.training.paper import ConvNext, FrozenVq, initialise
 from onedpiece.training.parts import inherit, pack, unpack
 from onedpiece.training.recipe import Recipe
 
@@ -39,7 +41,7 @@ def main() -> None:
     verb.set_defaults(do=fit_verb)
 
     verb = verbs.add_parser(
-        "start", help="write a checkpoint at step 0 with all that fits from another model"
+        "start", help="write a checkpoint at step 0, with all that fits from another model"
     )
     _add_run(verb)
     verb.add_argument("--config", default="default", choices=sorted(CONFIGS))
@@ -47,8 +49,10 @@ def main() -> None:
         "--from",
         dest="parent",
         type=Path,
-        required=True,
         help="run, folder written by pack, or installed model directory",
+    )
+    verb.add_argument(
+        "--vq", type=Path, help="instead: MaskGIT's VQGAN, for the paper's configurations"
     )
     verb.set_defaults(do=start_verb)
 
@@ -68,6 +72,7 @@ def main() -> None:
     )
     verb.add_argument("--stop", type=int, metavar="STEPS", help="stop after this many steps")
     verb.add_argument("--features", type=Path, help="folder with the feature network's weights")
+    verb.add_argument("--vq", type=Path, help="MaskGIT's VQGAN, for recipes that learn its codes")
     verb.add_argument("--watch", type=Path, help="folder of pictures to evaluate on now and then")
     verb.set_defaults(do=train_verb)
 
@@ -133,7 +138,12 @@ def fit_verb(args: argparse.Namespace) -> None:
 def start_verb(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = build(CONFIGS[args.config])
-    inherit(model, _model_at(args.parent))
+    if args.parent:
+        inherit(model, _model_at(args.parent))
+    elif args.vq and isinstance(model, PaperOneDPiece):
+        initialise(model, FrozenVq.load(args.vq))
+    else:
+        raise SystemExit("start needs --from, or --vq for a configuration of the paper")
     args.run.mkdir(parents=True, exist_ok=True)
     Trainer(args.run, model, Recipe.load("distortion")).save()
 
@@ -150,24 +160,47 @@ def _model_at(place: Path) -> OneDPiece:
 
 
 def train_verb(args: argparse.Namespace) -> None:
+    share, device = join(args.device)
+    try:
+        _train(args, share, device)
+    finally:
+        leave()
+
+
+def _train(args: argparse.Namespace, share: Share, device: str) -> None:
+    recipe = Recipe.load(args.recipe) if args.recipe else None
+    has_convnext = args.features and (args.features / ConvNext.FILE).exists()
+    has_vgg = args.features and (args.features / Vgg.FILE).exists()
     trainer = Trainer.resume(
         args.run,
-        args.device,
-        Recipe.load(args.recipe) if args.recipe else None,
-        Vgg.load(args.features) if args.features else None,
+        device,
+        recipe,
+        Vgg.load(args.features) if has_vgg else None,
+        ConvNext.load(args.features) if has_convnext else None,
+        FrozenVq.load(args.vq) if args.vq else None,
     )
-    watched = load_folder(args.watch) if args.watch else None
-    pictures = Pictures.open(shards(args.data), args.cache)
-    trainer.measure(pictures)
+    watched = load_folder(args.watch) if args.watch and share.leads else None
+    if share.count == 1:
+        trainer.measure(Pictures.open(shards(args.data), args.cache))
+    elif args.follow:
+        raise SystemExit("--follow is for one process")
+    trainer.distribute(share)
     if args.compile:
         trainer.compile()
     last = trainer.step + args.stop if args.stop else math.inf
     while trainer.step < last and not trainer.finished:
         sources = shards(args.data)
-        pictures = Pictures.open(sources, args.cache)
-        print(f"{len(pictures)} pictures", flush=True)
+        pictures = _open_together(sources, args.cache, share)
         arrived = partial(_arrived, args.data, sources) if args.follow else None
         trainer.run(pictures, last, watched, arrived)
+
+
+def _open_together(sources: list[Path], cache: Path, share: Share) -> Pictures:
+    """Decoded by one process, opened by all."""
+    if share.leads:
+        print(f"{len(Pictures.open(sources, cache))} pictures", flush=True)
+    wait()
+    return Pictures.open(sources, cache)
 
 
 def _arrived(places: list[Path], known: list[Path]) -> bool:

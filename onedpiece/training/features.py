@@ -106,6 +106,7 @@ class Lpips(nn.Module):
 class Vgg(nn.Module):
     """Mean squared distance of the directions of three activations of VGG-19."""
 
+    FILE = "vgg19_conv1_1_to_3_4.pt"
     TAPPED = ("conv1_2", "conv2_2", "conv3_4")
     POOL_BEFORE = ("conv2_1", "conv3_1")
     LAYERS = (
@@ -131,7 +132,7 @@ class Vgg(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Vgg:
         """Raises FileNotFoundError if the file is missing."""
-        return cls(_read(folder / "vgg19_conv1_1_to_3_4.pt"))
+        return cls(_read(folder / cls.FILE))
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,); only the decoded ones get a gradient."""

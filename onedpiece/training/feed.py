@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onedpiece.tokenizer.config import IMAGE
+from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.training.data import Crops, Pictures
+from onedpiece.training.distributed import Share
 from onedpiece.training.drawings import draw
 from onedpiece.training.losses import draw_lengths
 from onedpiece.training.recipe import Recipe
@@ -63,20 +64,28 @@ def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Ten
     rng = np.random.default_rng((recipe.seed, step))
     crops = Crops.draw(index, rng.integers(len(index), size=recipe.batch), rng)
     keep = draw_lengths(recipe.batch, rng)
+    if recipe.one_length:
+        keep = np.full(recipe.batch, rng.integers(1, TOKENS + 1))
     zoomed = rng.random(recipe.batch) < recipe.zoomed
     zoom = np.where(zoomed, 1 + rng.random(recipe.batch), 1).astype(np.float32)
     return crops, torch.from_numpy(keep), torch.from_numpy(zoom)
 
 
-def feed(pictures: Pictures, recipe: Recipe, step: int, device: torch.device) -> Generator[Batch]:
-    """Batches from `step` on, on the device."""
+def feed(
+    pictures: Pictures,
+    recipe: Recipe,
+    step: int,
+    device: torch.device,
+    share: Share = Share(),  # noqa: B008  (it is frozen)
+) -> Generator[Batch]:
+    """Batches from `step` on, on the device: of each, the share of this process."""
     source = _from_device if device.type == "cuda" else _from_thread
-    batches = source(pictures, recipe, step, device)
-    return _with_drawings(batches, recipe, step, device) if recipe.drawn else batches
+    batches = source(pictures, recipe, step, device, share)
+    return _with_drawings(batches, recipe, step, device, share) if recipe.drawn else batches
 
 
 def _with_drawings(
-    batches: Generator[Batch], recipe: Recipe, step: int, device: torch.device
+    batches: Generator[Batch], recipe: Recipe, step: int, device: torch.device, share: Share
 ) -> Generator[Batch]:
     """Puts drawings in place of some pictures."""
     rng = np.random.default_rng(recipe.seed)
@@ -84,14 +93,25 @@ def _with_drawings(
     with contextlib.closing(batches):
         for ahead, batch in zip(count(step), batches, strict=False):
             rng = np.random.default_rng((recipe.seed, ahead, DRAWINGS))
-            which = torch.from_numpy(rng.integers(DRAWINGS, size=recipe.batch)).to(device)
-            drawn = torch.from_numpy(rng.random(recipe.batch) < recipe.drawn).to(device)
-            batch.pixels[drawn] = drawings[which[drawn]]
+            which = rng.integers(DRAWINGS, size=recipe.batch)[share.part]
+            drawn = (rng.random(recipe.batch) < recipe.drawn)[share.part]
+            places = torch.from_numpy(np.flatnonzero(drawn)).to(device)
+            batch.pixels[places] = drawings[torch.from_numpy(which[drawn]).to(device)]
             yield batch
 
 
+def _draw_share(
+    index: np.ndarray, recipe: Recipe, step: int, share: Share
+) -> tuple[Crops, Tensor, Tensor]:
+    """Every so many-th picture of the step, so that all processes together have the batch of one."""
+    crops, keep, zoom = draw_batch(index, recipe, step)
+    mine = share.part
+    crops = Crops(crops.picture[mine], crops.top[mine], crops.left[mine], crops.mirror[mine])
+    return crops, keep[mine], zoom[mine]
+
+
 def _from_thread(
-    pictures: Pictures, recipe: Recipe, step: int, device: torch.device
+    pictures: Pictures, recipe: Recipe, step: int, device: torch.device, share: Share
 ) -> Generator[Batch]:
     ready: Queue[Batch | Exception] = Queue(maxsize=AHEAD)
 
@@ -100,7 +120,7 @@ def _from_thread(
     def prepare() -> None:
         try:
             for ahead in count(step):
-                crops, keep, zoom = draw_batch(pictures.index, recipe, ahead)
+                crops, keep, zoom = _draw_share(pictures.index, recipe, ahead, share)
                 ready.put(Batch(torch.from_numpy(pictures.crops(crops)), keep, zoom))
                 if stop.is_set():
                     return
@@ -123,12 +143,12 @@ def _from_thread(
 
 
 def _from_device(
-    pictures: Pictures, recipe: Recipe, step: int, device: torch.device
+    pictures: Pictures, recipe: Recipe, step: int, device: torch.device, share: Share
 ) -> Generator[Batch]:
     # The array is a read-only map of a file; the copy to the device is all that is made of it.
     flat = torch.from_numpy(np.asarray(pictures.pixels).copy()).to(device)
     while True:
-        crops, keep, zoom = draw_batch(pictures.index, recipe, step)
+        crops, keep, zoom = _draw_share(pictures.index, recipe, step, share)
         yield Batch(cut_out(flat, pictures.index, crops), keep.to(device), zoom.to(device))
         step += 1
 

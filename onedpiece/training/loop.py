@@ -7,40 +7,48 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from onedpiece.tokenizer.config import Config
-from onedpiece.tokenizer.onedpiece import OneDPiece, build
-from onedpiece.training.adversary import Adversary
+from onedpiece.tokenizer.onedpiece import OneDPiece, PaperOneDPiece, build
+from onedpiece.training.adversary import ADVERSARIES
 from onedpiece.training.data import Pictures
+from onedpiece.training.distributed import Share
 from onedpiece.training.evaluate import evaluate
 from onedpiece.training.features import Vgg, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import lattice, log_distortion
+from onedpiece.training.paper import ConvNext, FrozenVq
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.work import Work, count_flops, peak_flops
 
 CHECKPOINT_SECONDS = 60
 WATCH_SECONDS = 600
 CODEBOOKS = "quantize.codebooks"
-ENCODER = ("encoder.", "latent_tokens")
+ENCODER = ("encoder.", "latent_tokens", "quantize.embedding")
+PIXELS = ("pixel_quantize.", "pixel_decoder.")
 LOG_STEPS = 50
 
 
-def learning_rate(recipe: Recipe, step: int, seconds: float) -> float:
-    """Factor of the peak rate: linear warm-up by steps, then a cosine to 1 % by seconds or by steps."""
+def learning_rate(recipe: Recipe, step: int, seconds: float, first: int = 0) -> float:
+    """Factor of the peak rate: linear warm-up by steps, then a cosine to the floor by seconds or by steps.
+
+    first: the step at which the schedule begins.
+    """
     by_time = seconds / recipe.seconds if recipe.seconds else 0.0
-    by_steps = step / recipe.steps if recipe.steps else 0.0
+    by_steps = (step - first) / (recipe.steps - first) if recipe.steps else 0.0
     progress = min(1.0, max(by_time, by_steps))
-    return min(1.0, (step + 1) / recipe.warmup_steps) * (
-        0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+    return min(1.0, (step - first + 1) / recipe.warmup_steps) * (
+        recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * progress)) / 2
     )
 
 
@@ -54,21 +62,34 @@ class Trainer:
         recipe: Recipe,
         device: str = "cpu",
         features: Vgg | None = None,
+        perceptual: ConvNext | None = None,
+        vq: FrozenVq | None = None,
     ) -> None:
-        """features: needed if the recipe gives them a weight; ValueError without."""
-        if recipe.features and features is None:
+        """features, perceptual, vq: needed if the recipe gives them a weight; ValueError without."""
+        if (recipe.features and features is None) or (recipe.perceptual and perceptual is None):
             raise ValueError("this recipe needs the weights of the feature network")
+        if recipe.proxy and vq is None:
+            raise ValueError("this recipe needs the frozen tokenizer whose codes are to be learned")
+        if (recipe.proxy or recipe.squared) and not isinstance(model, PaperOneDPiece):
+            raise ValueError("this recipe is for the paper's configurations")
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self.model
+        self.forward: Callable[..., tuple[Tensor, Tensor]] = self.model
+        self.share = Share()
         self.features = features.to(self.device) if features and recipe.features else None
+        self.perceptual = perceptual.to(self.device) if perceptual and recipe.perceptual else None
+        self.vq = vq.to(self.device) if vq and recipe.proxy else None
         self.adversary = (
-            Adversary(recipe.critic_rate, device=self.device) if recipe.adversary else None
+            ADVERSARIES[recipe.critic](recipe.critic_rate, device=self.device)
+            if recipe.adversary
+            else None
         )
         self.average = {
             name: value.detach().clone() for name, value in self.model.state_dict().items()
         }
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=recipe.rate, betas=(0.9, recipe.second_moment)
+        )
         self.step, self.seconds = 0, 0.0
         self.work: Work | None = None
 
@@ -90,14 +111,24 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             rate = self._peak_rate(name)
             parameter.requires_grad_(rate > 0)
-            decay = self.recipe.decay if parameter.ndim > 1 and name != CODEBOOKS else 0.0
+            decay = self.recipe.decay if self._decays(name, parameter) else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
         return [
             {"params": parameters, "peak": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
         ]
 
+    def _decays(self, name: str, parameter: Tensor) -> bool:
+        """Matrices do; of the paper's model not what is looked up or added."""
+        if isinstance(self.model, PaperOneDPiece) and any(
+            part in name for part in ("embedding", "latent_tokens", "mask_token")
+        ):
+            return False
+        return parameter.ndim > 1 and name != CODEBOOKS
+
     def _peak_rate(self, name: str) -> float:
+        if self.recipe.proxy and name.startswith(PIXELS):
+            return 0.0
         if name == CODEBOOKS:
             return self.recipe.codebook_rate
         if name.startswith(ENCODER):
@@ -111,6 +142,8 @@ class Trainer:
         device: str = "cpu",
         recipe: Recipe | None = None,
         features: Vgg | None = None,
+        perceptual: ConvNext | None = None,
+        vq: FrozenVq | None = None,
     ) -> Trainer:
         """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
@@ -120,6 +153,8 @@ class Trainer:
             recipe or Recipe(**state["recipe"]),
             device,
             features,
+            perceptual,
+            vq,
         )
         trainer.model.load_state_dict(state["model"])
         trainer.average = {
@@ -132,8 +167,24 @@ class Trainer:
                 trainer.adversary.load_state_dict(state["adversary"])
         return trainer
 
+    def distribute(self, share: Share) -> None:
+        """Go on as one of several processes (`torchrun`). Raises ValueError for what they cannot agree on."""
+        if share.count == 1:
+            return
+        if self.recipe.seconds or self.recipe.batch % share.count:
+            raise ValueError(
+                "several processes need a recipe of so many steps, and a batch that divides among them"
+            )
+        self.share = share
+        self.forward = DistributedDataParallel(self.model)
+        if self.adversary:
+            for value in self.adversary.critic.state_dict().values():
+                torch.distributed.broadcast(value, 0)
+
     def save(self) -> None:
         """Write the checkpoint under its final name only when it is complete."""
+        if not self.share.leads:
+            return
         state = {
             "config": self.model.config.to_dict(),
             "recipe": asdict(self.recipe),
@@ -156,13 +207,15 @@ class Trainer:
         torch.manual_seed(self.step)  # the decoder's noise must be the same in a resumed run
         target = batch.targets()
         terms, real, shown = self._terms(target, batch.keep)
-        weights = {"quantiser": 1.0, **asdict(self.recipe)}
+        weights = asdict(self.recipe)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
-        if self.adversary:
+        first = self.recipe.critic_start
+        if self.adversary and self.step >= first:
+            factor = learning_rate(self.recipe, self.step, self.seconds, first)
             self.adversary.learn(real, shown.detach(), factor)
         self._update_average()
         self.step += 1
@@ -170,19 +223,36 @@ class Trainer:
 
     def _terms(self, target: Tensor, keep: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Unweighted terms of the loss, and the square of the originals and of the decoded ones for the critic."""
+        recipe = self.recipe
+        if self.vq:
+            return self._proxy_terms(target, keep), target, target
         with torch.autocast(self.device.type, torch.bfloat16):
             decoded, extra = self.forward(target, keep)
-        terms = {"distortion": log_distortion(decoded, target), "quantiser": extra}
-        if self.recipe.lattice:
+        decoded = decoded.float()
+        terms = {"distortion": log_distortion(decoded, target)} if recipe.distortion else {}
+        terms["quantiser"] = extra
+        if recipe.squared:
+            terms["squared"] = F.mse_loss(decoded, target)
+        if self.perceptual:
+            terms["perceptual"] = self.perceptual(decoded, target).mean()
+        if recipe.lattice:
             terms["lattice"] = lattice(decoded, target)
-        rng = np.random.default_rng((self.recipe.seed, self.step, 1))
+        rng = np.random.default_rng((recipe.seed, self.step, 1))
         shown, real = self._window(decoded, target, rng)
         if self.features:
             with torch.autocast(self.device.type, torch.bfloat16):
                 terms["features"] = self.features(*view(shown, real, rng)).mean()
-        if self.adversary and self.step >= self.recipe.critic_alone:
+        if self.adversary and self.step >= recipe.critic_start + recipe.critic_alone:
             terms["adversary"] = self.adversary.complaint(shown)
         return terms, real, shown
+
+    def _proxy_terms(self, target: Tensor, keep: Tensor) -> dict[str, Tensor]:
+        """Learning the frozen tokenizer's codes: no picture is decoded."""
+        assert self.vq is not None
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits, extra = self.forward(target, keep, True)
+        codes = self.vq.codes(target)
+        return {"quantiser": extra, "proxy": F.cross_entropy(logits.float().flatten(2), codes)}
 
     def _window(
         self, decoded: Tensor, target: Tensor, rng: np.random.Generator
@@ -201,7 +271,7 @@ class Trainer:
 
     def compile(self) -> None:
         """Run the model and the feature networks through torch.compile: some minutes first, faster steps then."""
-        self.forward = torch.compile(self.model, dynamic=False)
+        self.forward = torch.compile(self.forward, dynamic=False)
         if self.features:
             self.features = torch.compile(self.features, dynamic=False)  # type: ignore[assignment]
 
@@ -230,7 +300,7 @@ class Trainer:
         saved = looked = time.monotonic()
         terms: list[dict[str, float]] = []
         begun, first = self.seconds, self.step
-        with contextlib.closing(feed(pictures, self.recipe, self.step, self.device)) as batches:
+        with contextlib.closing(self._feed(pictures)) as batches:
             while self.step < last and not self.finished:
                 start = time.monotonic()
                 terms.append(self.train_step(next(batches)))
@@ -252,7 +322,11 @@ class Trainer:
                     terms = []
                     if interrupted and interrupted():
                         break
-                if watched is not None and time.monotonic() - looked > WATCH_SECONDS:
+                if (
+                    self.share.leads
+                    and watched is not None
+                    and time.monotonic() - looked > WATCH_SECONDS
+                ):
                     scores = evaluate(self.averaged(), watched)
                     self._log(**{f"psnr_{n}": float(db.mean()) for n, db in scores.items()})
                     looked = time.monotonic()
@@ -261,6 +335,9 @@ class Trainer:
                     saved = time.monotonic()
         self.save()
 
+    def _feed(self, pictures: Pictures) -> Generator[Batch]:
+        return feed(pictures, self.recipe, self.step, self.device, self.share)
+
     def averaged(self) -> OneDPiece:
         """A copy of the model with its averaged weights, in evaluation mode, on the CPU."""
         model = build(self.model.config)
@@ -268,6 +345,8 @@ class Trainer:
         return model.eval()
 
     def _log(self, **values: float) -> None:
+        if not self.share.leads:
+            return
         row = {
             "step": self.step,
             "pictures": self.step * self.recipe.batch,

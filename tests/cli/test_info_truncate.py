@@ -122,8 +122,10 @@ class TestModels:
             "fingerprint": codec.model.fingerprint,
             "id": codec.model.key.hex(),
             "bytes": codec.model.size,
+            "precision": "float16",
             "path": str(codec.model.path),
             "intact": True,
+            "source": {},
         }
 
     def test_weights_that_were_changed_are_told(self, odp, codec, tmp_path, monkeypatch):

@@ -1,0 +1,175 @@
+"""A published model on ONNX Runtime beside a straightforward PyTorch run of the same weights, in one run.
+
+The runs take turns, so that whatever else the machine does disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from onedpiece.bench.demo import PICTURES
+from onedpiece.bench.measure import machine, process, spread
+from onedpiece.errors import OdpError
+from onedpiece.models.registry import Model, find
+from onedpiece.runtime.onnx import OnnxRuntime
+
+PICTURE = PICTURES / "coffee.png"
+WARM_RUNS = 15
+COLD_RUNS = 5
+BATCHES = (1, 64)  # on a GPU
+GPU_TYPES = ("float32", "bfloat16")
+
+# What someone would write who has the weights and PyTorch: read a picture, load the model, run it, write the result.
+_EAGER = """
+import sys
+from pathlib import Path
+import numpy, torch
+from PIL import Image
+from onedpiece.models.registry import read_model
+from onedpiece.runtime.torch import TorchRuntime
+verb, folder, source, out, threads = sys.argv[1:]
+torch.set_num_threads(int(threads))
+runtime = TorchRuntime(read_model(Path(folder)))
+if verb == "encode":
+    picture = numpy.asarray(Image.open(source).convert("RGB"))
+    numpy.save(out, runtime.encode(picture[None]))
+else:
+    picture = runtime.decode(numpy.load(source))[0].round().astype(numpy.uint8)
+    Image.fromarray(picture).save(out)
+"""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Seconds of all runs of both, in turn."""
+
+    ours: list[float]
+    theirs: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is: the median over pairs of runs."""
+        return statistics.median(b / a for a, b in zip(self.ours, self.theirs, strict=True))
+
+    def __str__(self) -> str:
+        return (
+            f"{_milliseconds(self.ours):>28s} {_milliseconds(self.theirs):>28s} {self.ratio:8.2f}"
+        )
+
+
+def published(name: str, threads: int, device: str = "cpu") -> None:
+    """Print how fast both are, warm and cold, and how much memory they take. Raises OdpError without PyTorch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise OdpError(
+            f"the comparison needs the extra: pip install 'onedpiece[torch]' ({error})"
+        ) from error
+    torch.set_num_threads(threads)
+    model = find(name)
+    print(f"{machine(threads)}, device {device}; {model.name}, {model.precision}, 256 tokens\n")
+    print(f"{'ms':24s} {'ONNX Runtime':>28s} {'PyTorch eager':>28s} {'faster':>8s}")
+    if device == "cuda":
+        _on_gpu(model)
+    else:
+        _warm(model, threads)
+        _cold(model, threads)
+
+
+def _warm(model: Model, threads: int) -> None:
+    from onedpiece.runtime.torch import TorchRuntime
+
+    ours, theirs = OnnxRuntime(model, "cpu", threads), TorchRuntime(model)
+    with Image.open(PICTURE) as picture:
+        tile = np.asarray(picture.convert("RGB"))[None]
+    tokens = theirs.encode(tile)
+    for verb, action, other in (
+        ("encode", lambda: ours.encode(tile), lambda: theirs.encode(tile)),
+        ("decode", lambda: ours.decode(tokens), lambda: theirs.decode(tokens)),
+    ):
+        print(f"{verb + ', warm':24s} {race(action, other, WARM_RUNS)}", flush=True)
+
+
+def race(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    runs: int,
+    finish: Callable[[], object] = lambda: None,
+) -> Race:
+    """Time both in turn, after one run of each that does not count; finish: what waits for a device."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in range(runs + 1):
+        for action, seconds in zip((ours, theirs), times, strict=True):
+            start = time.perf_counter()
+            action()
+            finish()
+            if run:
+                seconds.append(time.perf_counter() - start)
+    return Race(*times)
+
+
+def _cold(model: Model, threads: int) -> None:
+    odp = [sys.executable, "-m", "onedpiece.cli"]
+    options = ["--force", "--device", "cpu", "--threads", str(threads)]
+    options += ["--model", str(model.path)]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        coded, tokens = folder / "x.odp", folder / "x.npy"
+        (folder / "eager.py").write_text(_EAGER)
+
+        def eager(verb: str, source: Path, out: Path) -> list[str]:
+            program = [sys.executable, str(folder / "eager.py"), verb, str(model.path)]
+            return [*program, str(source), str(out), str(threads)]
+
+        rows = {
+            "encode": (
+                [*odp, "encode", *options, str(PICTURE), str(coded)],
+                eager("encode", PICTURE, tokens),
+            ),
+            "decode": (
+                [*odp, "decode", *options, str(coded), str(folder / "x.png")],
+                eager("decode", tokens, folder / "y.png"),
+            ),
+        }
+        for verb, commands in rows.items():
+            runs = [[process(command) for command in commands] for _ in range(COLD_RUNS)]
+            seconds = [[pair[side][0] for pair in runs] for side in (0, 1)]
+            print(f"{verb + ', whole process':24s} {Race(*seconds)}", flush=True)
+            peaks = [max(pair[side][1] for pair in runs) / 1e6 for side in (0, 1)]
+            print(f"{'  its peak memory, MB':24s} {peaks[0]:28.0f} {peaks[1]:28.0f}", flush=True)
+
+
+def _on_gpu(model: Model) -> None:
+    """Pictures in batches; PyTorch in each type of number."""
+    import torch
+
+    from onedpiece.runtime.torch import TorchRuntime
+
+    ours, theirs = OnnxRuntime(model, "cuda"), TorchRuntime(model, "cuda")
+    with Image.open(PICTURE) as picture:
+        tile = np.asarray(picture.convert("RGB"))[None]
+    for batch in BATCHES:
+        tiles = np.repeat(tile, batch, 0)
+        tokens = theirs.encode(tiles)
+        for kind in GPU_TYPES:
+            with torch.autocast("cuda", getattr(torch, kind), enabled=kind != "float32"):
+                for verb, action, other in (
+                    ("encode", lambda t=tiles: ours.encode(t), lambda t=tiles: theirs.encode(t)),
+                    ("decode", lambda t=tokens: ours.decode(t), lambda t=tokens: theirs.decode(t)),
+                ):
+                    found = race(action, other, WARM_RUNS, torch.cuda.synchronize)
+                    print(f"{f'{verb}, {batch}, {kind}':24s} {found}", flush=True)
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    value = spread(seconds)
+    return f"{1e3 * value.median:.0f} ({1e3 * value.low:.0f} to {1e3 * value.high:.0f})"

@@ -1,0 +1,37 @@
+"""Model directories appear under their names only when they are complete, and never unasked in the place of another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onedpiece.errors import OutputError
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raise OutputError if writing a model to `path` would replace something unasked, or what is no model."""
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists: use --force to replace it")
+    if path.exists() and not (path / "model.json").is_file():
+        raise OutputError(f"{path} exists and is no model: it is not replaced")
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """A directory to write a model into, renamed to `path` in the end, or removed if that fails. Raises OutputError."""
+    partial = path.with_name(f".{path.name}-{os.getpid()}.part")
+    old = path.with_name(f".{path.name}-{os.getpid()}.old")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
