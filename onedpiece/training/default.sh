@@ -5,7 +5,6 @@ set -eu
 runs=$1 model=$2
 shift 2
 python -m onedpiece.training fit --run "$runs/default" --cache "$runs/cache" --data "$@"
-for recipe in distortion codebooks; do
-    python -m onedpiece.training train --run "$runs/default" --recipe $recipe --cache "$runs/cache" --data "$@"
-done
+python -m onedpiece.training train --run "$runs/default" --recipe distortion --cache "$runs/cache" --data "$@"
+python -m onedpiece.training tables --run "$runs/default" --cache "$runs/cache" --data "$@"
 python -m onedpiece.training export --run "$runs/default" "$model"
