@@ -157,6 +157,14 @@ class TestBatches:
         assert ((zoom >= 1) & (zoom <= 2)).all()
         assert (zoom > 1).float().mean() == pytest.approx(0.25, abs=0.03)
 
+    def test_the_asked_share_of_pictures_is_drawn_and_the_same_from_any_step(self, pictures):
+        recipe, cpu = replace(RECIPE, batch=200, drawn=0.25), torch.device("cpu")
+        first, second = itertools.islice(feed(pictures, recipe, 5, cpu), 2)
+        plain = next(feed(pictures, replace(recipe, drawn=0), 5, cpu))
+        drawn = (first.pixels != plain.pixels).flatten(1).any(1)
+        assert drawn.float().mean() == pytest.approx(0.25, abs=0.1)
+        assert torch.equal(next(feed(pictures, recipe, 6, cpu)).pixels, second.pixels)
+
     def test_enlarging_shows_the_middle_and_leaves_the_others_alone(self):
         ramp = torch.linspace(0, 1, 256).expand(2, 3, 256, 256)
         out = enlarge(ramp, torch.tensor([1.0, 2.0]))
