@@ -1,23 +1,40 @@
-"""Put the tables of bench/results into README, between the comments that mark their places."""
+"""Put the tables of bench/results into README, between the comments that mark their places, and make docs/contact-sheet.jpg.
+
+python -m onedpiece.bench.readme PICTURES RUN
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from onedpiece.bench.curves import Point, curves
+from onedpiece.bench.plots import contact_sheet
+from onedpiece.bench.rate_distortion import ODP, decoded, reopened
 from onedpiece.bench.table import read_rows
+from onedpiece.image import open_picture
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
+SHEET = Path(__file__).parents[1] / "docs/contact-sheet.jpg"
+ON_SHEET = 12
+RIVAL = "webp"
 CODECS = ("odp", "webp", "jpeg", "avif", "jxl")
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
 
-def main() -> None:
-    """Rewrite README. Raises OSError or OdpError if results are missing."""
+def main(pictures: Path, out: Path) -> None:
+    """Rewrite README. Raises OSError or OdpError if results are missing.
+
+    pictures, out: folders that the run was made from, and into.
+    """
+    _sheet(pictures, out).save(SHEET, quality=80)
     rows = read_rows(RESULTS / "rd" / "results.csv")
     found = curves(rows)
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
@@ -37,6 +54,27 @@ def main() -> None:
         place = re.compile(PLACE.format(name), re.DOTALL)
         text = place.sub(lambda _, new=new: new, text)
     README.write_text(text)
+
+
+def _sheet(pictures: Path, out: Path) -> Image.Image:
+    """The first pictures, each length of `odp` beside the rival's file that is no larger."""
+    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[:ON_SHEET]}
+    run, rows = reopened(originals, out, "default", "cpu")
+    known = {(row.picture, row.codec, row.setting): row for row in rows}
+    settings = [f"{tokens} tokens" for tokens in (32, 64, 128, 256)]
+    columns = [(codec, setting) for setting in settings for codec in (ODP, RIVAL)]
+
+    def cell(picture: str, codec: str, setting: str) -> tuple[np.ndarray | None, str]:
+        row = known.get((picture, codec, setting))
+        if row is None or not row.bytes:
+            return None, "no file so small"
+        return decoded(run, row), f"{row.bytes} bytes, {row.scores['psnr']:.2f} dB"
+
+    lines = [
+        [(open_picture(path).pixels, name), *(cell(name, *column) for column in columns)]
+        for name, path in originals.items()
+    ]
+    return contact_sheet(["original", *(f"{c}, {s}" for c, s in columns)], lines)
 
 
 def _table(
@@ -67,4 +105,4 @@ def _table(
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -9,4 +9,4 @@ mkdir -p bench/results/rd
 cp -r runs/rd/results.csv runs/rd/run.json runs/rd/tables.md runs/rd/json bench/results/rd/
 cp runs/rd/plots/psnr.svg runs/rd/plots/lpips_squeeze.svg bench/results/rd/
 odp bench speed > bench/results/speed.md
-python -m onedpiece.bench.readme
+python -m onedpiece.bench.readme "$1" runs/rd
