@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -34,30 +35,36 @@ from onedpiece.bitstream.bits import BitReader, OutOfBits
 from onedpiece.bitstream.checksum import crc8
 from onedpiece.bitstream.parts import _unpack_length
 from onedpiece.codec import Codec
-from onedpiece.errors import OdpError
+from onedpiece.entropy import Tables
+from onedpiece.errors import OdpError, UnknownModel
+from onedpiece.models.registry import Model
 
 SLOWEST = 2.0  # seconds for a file
 MEMORY = 1024  # MiB
 MAX_PIXELS = 1 << 18  # for decoding, so that mutated sizes do not turn it into a test of patience
 
 
-def seeds(model: bytes) -> list[bytes]:
+def seeds(model: Model) -> list[bytes]:
     """Small files of every kind."""
     numbers = np.random.default_rng(0)
     alpha = numbers.integers(0, 256, (40, 50), np.uint8)
     parts = [Part(EXIF, squeeze(b"camera" * 9)), Part(ICC, squeeze(bytes(500))), Part(0x7E, b"x")]
     files = []
     for width, height, tokens, overlap in ((256, 256, 8, 0), (300, 200, 3, 24), (600, 300, 2, 0)):
-        header = Header(width, height, tokens, model, overlap, grey=width == 300)
+        header = Header(width, height, tokens, model.key, overlap, grey=width == 300)
         tiles = header.grid.count
         codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
         files.append(build(header, codes))
         files.append(build(header, codes, parts))
+        common = codes.astype(int) ** 3 >> 24
+        files.append(build(header, common, (), Allocation(20 * tiles), model.tables))
         if tiles > 1:
             levels = tuple(numbers.integers(8, 16, tiles).tolist())
             files.append(build(header, codes, (), Allocation(tiles * tokens - 1, levels)))
+            levelled = Allocation(9 * tiles - 1, levels)
+            files.append(build(header, common, parts, levelled, model.tables))
             files.append(build(header, codes, parts[:1], Allocation(tiles * tokens - 1)))
-    header = Header(50, 40, 2, model, scaled=True)
+    header = Header(50, 40, 2, model.key, scaled=True)
     files.append(build(header, codes[:1], [Part(ALPHA, pack_alpha(alpha))]))
     return files
 
@@ -140,10 +147,15 @@ def run(
     )
 
 
-def parse_and_truncate(data: bytes) -> None:
-    parse(data)
-    truncate(data, max_bytes=max(11, len(data) - 3))
-    truncate(data, tokens=1)
+def parse_and_truncate(model: Model, data: bytes) -> None:
+    def tables_of(key: bytes) -> Tables | None:
+        if key != model.key:
+            raise UnknownModel(key.hex())
+        return model.tables
+
+    parse(data, tables_of=tables_of)
+    truncate(data, max_bytes=max(11, len(data) - 3), tables_of=tables_of)
+    truncate(data, tokens=1, tables_of=tables_of)
 
 
 def main() -> None:
@@ -153,8 +165,9 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
     codec = Codec(device="cpu", max_pixels=MAX_PIXELS)
-    files, chance = seeds(codec.model.key), random.Random(options.seed)
-    print("parse and truncate:", run(options.parse, files, chance, parse_and_truncate), flush=True)
+    files, chance = seeds(codec.model), random.Random(options.seed)
+    use = partial(parse_and_truncate, codec.model)
+    print("parse and truncate:", run(options.parse, files, chance, use), flush=True)
     print("decode:", run(options.decode, files, chance, codec.decode), flush=True)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert memory < MEMORY, f"{memory:.0f} MiB of memory"
