@@ -18,7 +18,7 @@ def tables_of(key):
     if key.hex() != "a1b2c3":
         raise errors.UnknownModel(key.hex())
     known = json.loads((VECTORS / "tables.json").read_text())
-    return Tables(np.array(known["frequency"]), known["block_sizes"])
+    return Tables(np.array(known["frequency"]), np.array(known["block_sizes"]))
 
 
 def named(kind):

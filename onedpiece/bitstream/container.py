@@ -14,20 +14,19 @@ from onedpiece.bitstream.parts import Part, pack_parts, unpack_parts
 from onedpiece.bitstream.payload import (
     code_tokens,
     decode_tokens,
-    most_tokens,
     pack_tokens,
     payload_sizes,
     unpack_tokens,
 )
 from onedpiece.entropy import Tables
-from onedpiece.errors import DamagedFile, LimitExceeded, OdpError, UnknownModel
+from onedpiece.errors import DamagedFile, LimitExceeded, ModelError, OdpError, UnknownModel
 from onedpiece.models.registry import installed_tables
 
 MAX_PIXELS = 16384**2
 """Pixels that a picture may have unless the caller says otherwise."""
 
 TablesOf = Callable[[bytes], Tables | None]
-"""From the 3 bytes that name a model to its entropy tables, if it has any; raises UnknownModel."""
+"""From the 3 bytes that name a model to its entropy tables, if it has any; raises UnknownModel or ModelError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +77,8 @@ def parse(
     """Read a file, complete or cut anywhere before its last token.
 
     Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, LimitExceeded for a picture of
-    more than `max_pixels`, before anything is allocated for it, and UnknownModel if the tokens are coded with the
-    tables of a model that is not installed.
+    more than `max_pixels`, before anything is allocated for it, and UnknownModel or ModelError if the tokens are coded
+    with the tables of a model that is not installed or broken. Takes up to some microseconds for each byte.
     """
     header, position = Header.unpack(data)
     if header.pixels > max_pixels:
@@ -97,7 +96,7 @@ def parse(
     payload, total = data[position:], allocation.total
     if header.entropy_coded:
         assert tables is not None
-        tile, place = allocation.sequence(tiles, most_tokens(payload, total, tables))
+        tile, place = allocation.sequence(tiles, min(total, tables.most(len(payload))))
         stream = decode_tokens(payload, place, total, tables)
         tile, place = tile[: len(stream)], place[: len(stream)]
     else:
@@ -110,10 +109,10 @@ def parse(
 
 
 def _tables(header: Header, tables_of: TablesOf) -> Tables | None:
-    """The tables of the file's model. Raises UnknownModel only if nothing can be read without them."""
+    """The tables of the file's model. Raises UnknownModel or ModelError only if nothing can be read without them."""
     try:
         tables = tables_of(header.model)
-    except UnknownModel:
+    except (UnknownModel, ModelError):
         if header.entropy_coded:
             raise
         return None
@@ -203,7 +202,8 @@ def fitting(
 ) -> bytes:
     """The file with as many tokens as fit into `max_bytes`, at most those of the allocation.
 
-    The other arguments are those of `build`. Raises OdpError if one token of each tile is too much already.
+    The other arguments are those of `build`, which says what they raise. Raises OdpError if one token of each tile is
+    too much already.
     """
     tiles, levels = header.grid.count, allocation.levels
     sizes = payload_sizes(*_stream(tokens, tiles, allocation), tables)

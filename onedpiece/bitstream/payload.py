@@ -41,7 +41,7 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
     """
     if len(data) > payload_size(total):
         raise DamagedFile("there are bytes after the last token")
-    arrived = most_tokens(data, total)
+    arrived = min(total, 8 * len(data) // TOKEN_BITS)
     if arrived == total and total % 2 and data[-1] & 0xF:
         raise DamagedFile("the padding after the last token is not zero")
 
@@ -72,22 +72,19 @@ def decode_tokens(
 ) -> NDArray[np.uint16]:
     """The tokens that are completely there in a payload of `code_tokens` that may be cut.
 
-    positions: places of as many tokens as there can be, up to `most_tokens`.
-    Raises DamagedFile for bytes that stand for no tokens, or that are not the shortest for these.
+    positions: places of as many tokens as there can be.
+    Raises DamagedFile for bytes that stand for no tokens, that are not the shortest for these, or that are as many as
+    with 12 bits a token, because then these would have been taken.
     """
+    if len(data) >= payload_size(total):
+        raise DamagedFile("the tokens are damaged, or there are bytes after the last one")
     try:
         stream, exact = tables.decode(data, positions)
     except InvalidStream:
         raise DamagedFile("the tokens are damaged") from None
-    if len(stream) == total and not (exact and len(data) < payload_size(total)):
+    if len(stream) == total and not exact:
         raise DamagedFile("the tokens are damaged, or there are bytes after the last one")
     return stream
-
-
-def most_tokens(data: bytes, total: int, tables: Tables | None = None) -> int:
-    """At most so many tokens are in a payload, of `total` if it is complete; exact if they have 12 bits each."""
-    bits = tables.least_bits if tables else TOKEN_BITS
-    return min(total, int(8 * len(data) / bits))
 
 
 def payload_size(tokens: int) -> int:
@@ -98,7 +95,11 @@ def payload_size(tokens: int) -> int:
 def payload_sizes(
     stream: NDArray[np.uint16], positions: NDArray[np.int64], tables: Tables | None
 ) -> NDArray[np.int64]:
-    """Bytes that the first 1, 2, ... n tokens take, (n,), in whichever way is shorter; never fewer for more tokens."""
+    """Bytes that the first 1, 2, ... n tokens take, (n,), in whichever way is shorter; never fewer for more tokens.
+
+    Raises ValueError like `pack_tokens`.
+    """
+    _check_tokens(stream)
     sizes = (np.arange(1, len(stream) + 1) * TOKEN_BITS + 7) // 8
     if tables:
         coded: list[int] = []

@@ -7,6 +7,7 @@ streams too. The end is shorter: only as many bytes as decide about every symbol
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
@@ -51,12 +52,15 @@ def encode(
     return _settled(words, number)[: 4 * len(words) + count]
 
 
-def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[list[int], bool]:
-    """The symbols that the bytes decide about, at most one for each table.
+def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]:
+    """The symbols that the bytes decide about, at most one for each table; as unsigned 16-bit numbers.
 
-    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream.
+    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream where the number that
+    the bytes are, with zeros for those that are missing, lies in no symbol's part of the interval.
     """
-    symbols: list[int] = []
+    symbols = array("H")
+    # Of the number in the bytes, `value` is what it exceeds the interval's lower end by, in units of the state,
+    # `unknown` how much more that can be for bytes that are missing; `position` is where the known units end.
     position, width = _STATE_BYTES, _STATE_MASK
     value, unknown = _window(data, 0, _STATE_BYTES)
     for cumulative in tables:
@@ -85,7 +89,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[list[int], bool]:
 
 def _end(low: int, width: int) -> tuple[int, int]:
     """The number with the fewest leading bytes that decide for an interval of the state, and how many these are."""
-    count = max(1, (_STATE + 8 - width.bit_length()) // 8)
+    count = (_STATE + 8 - width.bit_length()) // 8
     while True:
         unit = 1 << (_STATE - 8 * count)
         number = -(-low // unit) * unit
@@ -95,15 +99,13 @@ def _end(low: int, width: int) -> tuple[int, int]:
 
 
 def _settled(words: list[int], number: int) -> bytes:
-    """All words and the last number as bytes, after carries."""
-    whole = bytearray()
+    """All words and the last number as bytes, after carries. None is left: the whole is a number below 1."""
     carry, low = divmod(number, 1 << _STATE)
-    tail = low.to_bytes(_STATE_BYTES, "big")
-    for index in reversed(range(len(words))):
-        carry, words[index] = divmod(words[index] + carry, 1 << _WORD)
-    for word in words:
-        whole += word.to_bytes(_WORD // 8, "big")
-    return bytes(whole) + tail
+    parts = [low.to_bytes(_STATE_BYTES, "big")]
+    for word in reversed(words):
+        carry, settled = divmod(word + carry, 1 << _WORD)
+        parts.append(settled.to_bytes(_WORD // 8, "big"))
+    return b"".join(reversed(parts))
 
 
 def _window(data: bytes, start: int, count: int) -> tuple[int, int]:

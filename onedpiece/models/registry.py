@@ -160,6 +160,6 @@ def _tables(weights: Path, _fingerprint: str) -> Tables | None:
     if found is None or blocks is None:
         return None
     try:
-        return Tables(found, blocks.tolist())
+        return Tables(found, blocks)
     except ValueError as error:
         raise ModelError(f"the entropy tables in {weights} are damaged") from error

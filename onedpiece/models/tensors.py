@@ -25,8 +25,10 @@ def read_tensor(path: Path, name: str) -> NDArray | None:
             if entry is None:
                 return None
             start, end = entry["data_offsets"]
+            if not 0 <= start <= end <= path.stat().st_size:
+                raise ValueError("an array is not inside")
             file.seek(8 + length + start)
             data = file.read(end - start)
         return np.frombuffer(data, _TYPES[entry["dtype"]]).reshape(entry["shape"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not a model's weights file") from error

@@ -45,6 +45,7 @@ class SpectralQuantizer(nn.Module):
     order: Tensor
     scale: Tensor
     frequency: Tensor
+    block_sizes: Tensor
 
     def __init__(self, shape: Spectral) -> None:
         super().__init__()
@@ -123,7 +124,9 @@ class SpectralQuantizer(nn.Module):
         return self.codebooks[block * CODES : (block + 1) * CODES]
 
     def bits(self) -> Tensor:
-        """What each code of each block costs in a file, (blocks, 4096)."""
+        """What each code of each block costs in a file, (blocks, 4096): `entropy.tables.bits` for an ONNX graph, without
+        an index of all codes as a constant.
+        """
         sizes = GROUP_SIZES[::STEPS].tolist()
         rare = math.log2(TOTAL) - self.frequency.float().log2()
         return torch.cat(

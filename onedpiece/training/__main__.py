@@ -233,11 +233,13 @@ def evaluate_verb(args: argparse.Namespace) -> None:
 
 
 def entropy_verb(args: argparse.Namespace) -> None:
-    pictures = Pictures.open(args.data, args.cache)
-    tokens = all_tokens(averaged_model(args.run), pictures)
+    model, pictures = averaged_model(args.run), Pictures.open(args.data, args.cache)
+    tokens = all_tokens(model, pictures)
     entropy = position_entropy(tokens)
     print(f"entropy of a token position: {entropy.min():.2f} to {entropy.max():.2f} bits")
-    print(f"static tables, held out: {held_out_bits(tokens):.2f} bits a token")
+    if model.config.spectral:
+        cost = held_out_bits(tokens, model.config.spectral.blocks)
+        print(f"static tables, held out: {cost:.2f} bits a token")
 
 
 def pack_verb(args: argparse.Namespace) -> None:

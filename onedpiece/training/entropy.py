@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onedpiece.entropy.tables import frequencies
+from onedpiece.entropy.tables import bits, frequencies
 from onedpiece.tokenizer.config import CODES, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.training.data import Pictures
 
 BATCH = 32
-NEIGHBOURS = 16  # positions that share a table
 HELD_OUT = 8  # one picture of so many
 
 
@@ -44,14 +43,12 @@ def frequency_tables(tokens: np.ndarray, blocks: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.stack([frequencies(count) for count in counts])).int()
 
 
-def held_out_bits(tokens: np.ndarray) -> float:
-    """Bits a token with static tables, each for 16 positions, on pictures that the tables were not made from."""
+def held_out_bits(tokens: np.ndarray, blocks: tuple[int, ...]) -> float:
+    """Bits a token by tables like those in files, on pictures that the tables were not made from."""
     held = np.arange(len(tokens)) % HELD_OUT == 0
-    total = 0.0
-    for first in range(0, TOKENS, NEIGHBOURS):
-        here = tokens[:, first : first + NEIGHBOURS]
-        counts = np.bincount(here[~held].ravel(), minlength=CODES) + 0.5
-        total += float(-np.log2(counts / counts.sum())[here[held]].sum())
+    tables = frequency_tables(tokens[~held], blocks).numpy()
+    parts = np.split(tokens[held], np.cumsum(blocks)[:-1], axis=1)
+    total = sum(float(bits(table)[part].sum()) for table, part in zip(tables, parts, strict=True))
     return total / (held.sum() * TOKENS)
 
 

@@ -26,6 +26,10 @@ from onedpiece.training.recipe import Recipe
 
 AHEAD = 4  # batches prepared before they are needed
 DRAWINGS = 256  # different ones in a run
+WHAT_IS_DRAWN, WHEN = (
+    1,
+    2,
+)  # keep their random numbers apart from each other's and from those of crops
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,11 @@ def _with_drawings(
     batches: Generator[Batch], recipe: Recipe, step: int, device: torch.device, share: Share
 ) -> Generator[Batch]:
     """Puts drawings in place of some pictures."""
-    rng = np.random.default_rng(recipe.seed)
+    rng = np.random.default_rng((recipe.seed, 0, WHAT_IS_DRAWN))
     drawings = torch.from_numpy(np.stack([draw(rng) for _ in range(DRAWINGS)])).to(device)
     with contextlib.closing(batches):
         for ahead, batch in zip(count(step), batches, strict=False):
-            rng = np.random.default_rng((recipe.seed, ahead, DRAWINGS))
+            rng = np.random.default_rng((recipe.seed, ahead, WHEN))
             which = rng.integers(DRAWINGS, size=recipe.batch)[share.part]
             drawn = (rng.random(recipe.batch) < recipe.drawn)[share.part]
             places = torch.from_numpy(np.flatnonzero(drawn)).to(device)

@@ -15,7 +15,7 @@ from onedpiece.training.data import Crops, Pictures
 from onedpiece.training.drawings import draw
 
 CROPS = 2  # of each picture: the centre, and one anywhere
-DRAWINGS = 0.05  # for each crop of a photograph
+DRAWN = 0.05  # for each crop of a photograph
 CANDIDATES = 4096  # coefficients that can win a place at all
 CODED = 1000  # about as many are coded with all 256 tokens
 CLASS_ROUNDS = 12
@@ -67,7 +67,7 @@ def _coefficients(
             else:
                 pixels = np.stack([pictures.centre(i) for i in chosen])
             parts.append(_analyse(quantizer, pixels))
-    for _ in range(round(DRAWINGS * CROPS * len(pictures) / 64)):
+    for _ in range(round(DRAWN * CROPS * len(pictures) / 64)):
         parts.append(_analyse(quantizer, np.stack([draw(rng) for _ in range(64)])))
     return torch.cat(parts).unflatten(1, (3, -1))
 
@@ -137,13 +137,14 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
         else:
             book = kmeans(torch.cat([x.flatten(0, 1) for x in samples]), CODES, shape.rate, book)
             _fill(quantizer, block, book)
+        codes, cost = quantizer.book(block), shape.rate * quantizer.bits()[block]
         for label, (group, pick, scale, x) in enumerate(
             zip(groups, picks, scales, samples, strict=True)
         ):
-            codes, cost = quantizer.book(block), shape.rate * quantizer.bits()[block]
+            price = cost
             if block == 0:
-                cost = cost.masked_fill(quantizer.class_of != label, torch.inf)
-            coded = codes[nearest(x.flatten(0, 1), codes, cost)].reshape(x.shape) * scale[:, None]
+                price = cost.masked_fill(quantizer.class_of != label, torch.inf)
+            coded = codes[nearest(x.flatten(0, 1), codes, price)].reshape(x.shape) * scale[:, None]
             group[:, pick] -= coded.flatten(1)
         first += length
         left = sum(float(g.square().sum()) for g in groups) / sum(map(len, groups))

@@ -336,7 +336,9 @@ def test_the_checksum_of_a_part_covers_its_kind_and_data():
     assert pack_parts([Part(0x7E, b"note")])[3:7] == zlib.crc32(b"\x7enote").to_bytes(4, "big")
 
 
-TABLES = Tables(frequencies((1e6 / (np.arange(4096) + 9) ** 1.3).astype(int))[None], (256,))
+TABLES = Tables(
+    frequencies((1e6 / (np.arange(4096) + 9) ** 1.3).astype(int))[None], np.array([256])
+)
 
 
 def known(key):
