@@ -57,8 +57,8 @@ def main(pictures: Path, out: Path) -> None:
 
 
 def _sheet(pictures: Path, out: Path) -> Image.Image:
-    """The first pictures, each length of `odp` beside the rival's file that is no larger."""
-    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[:ON_SHEET]}
+    """The last pictures by name, each length of `odp` beside the rival's file that is no larger."""
+    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-ON_SHEET:]}
     run, rows = reopened(originals, out, "default", "cpu")
     known = {(row.picture, row.codec, row.setting): row for row in rows}
     settings = [f"{tokens} tokens" for tokens in (32, 64, 128, 256)]

@@ -46,7 +46,7 @@ def speed(threads: Sequence[int], device: str) -> None:
         places.append(("cuda", threads[-1]))
     _title("warm", "device", "one, ms", "in batches, pictures/s")
     for where, count in places:
-        told = where if where == "cuda" else f"{count} CPU threads"
+        told = _place(where, count)
         codec = Codec(device=where, threads=count)
         for line in (*_networks(codec.model, where, count), *_pictures(codec)):
             _line(line[0], told, *line[1:])
@@ -62,8 +62,12 @@ def speed(threads: Sequence[int], device: str) -> None:
     _title("cold process", "device", "wall, ms", "peak memory, MB")
     for where, count in places:
         for name, wall, memory in _processes(where, count):
-            told = where if where == "cuda" else f"{count} CPU threads"
+            told = _place(where, count)
             _line(name, told, _milliseconds(wall), f"{memory / 1e6:.0f}")
+
+
+def _place(device: str, threads: int) -> str:
+    return device if device == "cuda" else f"{threads} CPU thread{'s' if threads > 1 else ''}"
 
 
 def _has_cuda() -> bool:

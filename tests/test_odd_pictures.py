@@ -221,7 +221,9 @@ class TestJpeg:
     def test_one_that_is_cut_anywhere_is_refused(self, progressive):
         noise = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
         data = saved(Image.fromarray(noise), "JPEG", progressive=progressive)
-        for end in range(0, len(data) - 8, 7):  # the last bytes hold little more than the end's marker
+        for end in range(
+            0, len(data) - 8, 7
+        ):  # the last bytes hold little more than the end's marker
             with pytest.raises(PictureError):
                 open_picture(data[:end])
 
