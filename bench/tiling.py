@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedpiece import budget, tiles
+from onedpiece import tiles
 from onedpiece.bench.metrics import psnr
-from onedpiece.bitstream import Allocation
+from onedpiece.bitstream import Allocation, truncate
+from onedpiece.budget import Target
+from onedpiece.codec import Codec
 from onedpiece.grid import TILE, Grid
 from onedpiece.image import open_picture
 from onedpiece.models.registry import DEFAULT, find
@@ -18,7 +20,7 @@ from onedpiece.runtime.onnx import OnnxRuntime
 
 OVERLAPS = (8, 16, 32, 64)
 TOKENS = (64, 256)  # for each tile where tiles do not overlap; the same in all where they do
-ADAPTED = (32, 64, 160)
+ADAPTED = (50, 100, 230)  # bytes
 SMALL = ((180, 140), (300, 200))
 
 
@@ -27,7 +29,7 @@ def tiling(paths: Iterable[Path], device: str) -> None:
     runtime = OnnxRuntime(find(DEFAULT), device)
     pictures = [open_picture(path).pixels for path in paths]
     _overlaps(runtime, pictures)
-    _adaptive(runtime, pictures)
+    _adaptive(Codec(device=device), pictures)
     _fillings(runtime, pictures)
 
 
@@ -49,40 +51,22 @@ def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:
         print(f"  {name:14s} " + "   ".join(told), flush=True)
 
 
-def _adaptive(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:
-    print(f"adaptive: PSNR at {ADAPTED} tokens for each tile on average, even and adapted")
-    for name in ("even", "adapted"):
-        scores = []
-        for pixels in pictures:
-            grid = _grid(pixels, 0)
-            cut = list(tiles.split(pixels, grid))
-            details = [
-                budget.detail(tile, *size)
-                for tile, size in zip(cut, budget.shown(grid), strict=True)
-            ]
-            levels = budget.levels(details) if name == "adapted" else None
-            scores.append(
-                [
-                    psnr(
-                        pixels,
-                        tiles.join(
-                            iter(
-                                _coded(
-                                    runtime,
-                                    cut,
-                                    _counts(grid.count, Allocation(grid.count * n, levels)),
-                                )
-                            ),
-                            grid,
-                        ),
-                    )
-                    for n in ADAPTED
-                ]
-            )
-        print(
-            f"  {name:14s} " + "  ".join(f"{score:.2f} dB" for score in np.mean(scores, 0)),
-            flush=True,
-        )
+def _adaptive(codec: Codec, pictures: list[np.ndarray]) -> None:
+    print(f"adaptive: PSNR of whole files of {ADAPTED} bytes for each tile, even and adapted")
+    even, adapted = [], []
+    for pixels in pictures:
+        image, tile_count = Image.fromarray(pixels), _grid(pixels, 0).count
+        whole = codec.encode(image)
+        for size in (tile_count * one for one in ADAPTED):
+            even.append(_psnr(codec, truncate(whole, max_bytes=size), pixels))
+            adapted.append(_psnr(codec, codec.encode(image, Target(max_bytes=size)), pixels))
+    for name, scores in (("even", even), ("adapted", adapted)):
+        means = np.reshape(scores, (len(pictures), -1)).mean(0)
+        print(f"  {name:14s} " + "  ".join(f"{mean:.2f} dB" for mean in means), flush=True)
+
+
+def _psnr(codec: Codec, data: bytes, pixels: np.ndarray) -> float:
+    return psnr(pixels, np.asarray(codec.decode(data)))
 
 
 def _fillings(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:

@@ -51,7 +51,7 @@ def test_tiling_prints_its_tables(odp, make_picture, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tiling, "TOKENS", (2,))
     monkeypatch.setattr(tiling, "OVERLAPS", (32,))
-    monkeypatch.setattr(tiling, "ADAPTED", (2,))
+    monkeypatch.setattr(tiling, "ADAPTED", (20,))
     make_picture(480, 320).save(tmp_path / "a.png")
     result = odp("bench", "tiling", tmp_path)
     assert result.code == 0
