@@ -125,3 +125,35 @@ def test_a_folder_without_a_run_is_an_error(odp, make_picture, tmp_path):
     result = odp("bench", "downstream", tmp_path / "a.png", *options)
     assert result.code == 1
     assert "holds no results" in result.stderr
+
+
+def test_models_of_transformers_in_a_folder(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    clip = transformers.CLIPVisionConfig(**shape, projection_dim=8)
+    vit = transformers.ViTConfig(**shape, num_labels=5)
+    crop = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    square = {"size": {"height": 32, "width": 32}}
+    made = {
+        "embedding": (
+            transformers.CLIPVisionModelWithProjection(clip),
+            transformers.CLIPImageProcessor(**crop),
+        ),
+        "classification": (
+            transformers.ViTForImageClassification(vit),
+            transformers.ViTImageProcessor(**square),
+        ),
+    }
+    pixels = torch.rand(1, 3, 256, 256)
+    for kind, parts in made.items():
+        for part in parts:
+            part.save_pretrained(tmp_path / kind)
+        network = tasks.load(f"transformers:{tmp_path / kind}", kind)
+        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
