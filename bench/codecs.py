@@ -240,6 +240,9 @@ def _jxl() -> Format:
     return Format("jxl", ".jxl", encoders, _open, 99, f"pillow-jxl-plugin {plugin}")
 
 
+LOWEST_CJXL = 5  # below, versions before 0.8 fail
+
+
 def _cjxl() -> Format:
     """The reference programs, which take and make files."""
     if not (shutil.which("cjxl") and shutil.which("djxl")):
@@ -247,6 +250,7 @@ def _cjxl() -> Format:
 
     def write(image: Image.Image, quality: int, *, effort: int) -> bytes:
         png = _save(image, 0, name="PNG")
+        quality = max(quality, LOWEST_CJXL)
         return _converted(png, ".png", ".jxl", "cjxl", "-q", str(quality), "-e", str(effort))
 
     def read(data: bytes) -> Image.Image:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onedpiece.bench.codecs import Ladder, available
+from onedpiece.bench.codecs import Ladder, _cjxl, available, decoded
 from onedpiece.bench.metrics import psnr
 
 FORMATS = pytest.mark.parametrize("format", available()[0], ids=lambda format: format.name)
@@ -78,3 +78,15 @@ def test_it_agrees_with_files_made_by_other_software(shared):
                 score = psnr(pixels, Ladder(formats[name], pixels).best(budget).pixels)
                 differences.append(score - table[path.stem, name, budget])
             assert abs(np.mean(differences)) < 0.1, (name, budget)
+
+
+def test_the_reference_programs_of_jpeg_xl_keep_their_budget(make_picture):
+    try:
+        format = _cjxl()
+    except ImportError as error:
+        pytest.skip(str(error))
+    pixels = np.asarray(make_picture(64, 64))
+    coded = Ladder(format, pixels).best(300)
+    assert coded is not None and len(coded.data) <= 300
+    assert format.version.startswith("cjxl")
+    assert decoded(format, coded.data, 64, 64).shape == (64, 64, 3)
