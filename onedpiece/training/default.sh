@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the default model from tar shards or folders of photographs: sh onedpiece/training/default.sh RUNS MODEL DATA...
-# Two hours on two CPU cores. RUNS is a folder to work in; MODEL, the model directory, is written at the end.
+# Two hours and a quarter on two CPU cores. RUNS is a folder to work in; MODEL, the model directory, is written at the end.
 set -eu
 runs=$1 model=$2
 shift 2
