@@ -70,11 +70,11 @@ class Coded:
 def available() -> tuple[list[Format], list[str]]:
     """The formats that this machine can write, and a line about each that it cannot."""
     formats, missing = [], []
-    for make in (_jpeg, _webp, _avif, _jxl):
+    for make in (_jpeg, _webp, avif, _jxl):
         try:
             formats.append(make())
         except ImportError as error:
-            missing.append(f"{make.__name__[1:]}: {error}")
+            missing.append(f"{make.__name__.strip('_')}: {error}")
     return formats, missing
 
 
@@ -206,7 +206,8 @@ def _webp() -> Format:
     return Format("webp", ".webp", {"m6 1 segment": write}, _open, 100, "the package webp")
 
 
-def _avif() -> Format:
+def avif(tune: str = "psnr") -> Format:
+    """tune: what libaom's decisions aim for, psnr or ssim."""
     if not features.check("avif"):
         raise ImportError("this Pillow cannot write it")
     encoders: dict[str, Encode] = {
@@ -216,7 +217,7 @@ def _avif() -> Format:
             speed=speed,
             subsampling=subsampling,
             max_threads=1,
-            advanced={"tune": "psnr"},
+            advanced={"tune": tune},
         )
         for subsampling, speed in (("4:4:4", 4), ("4:2:0", 6))
     }
@@ -256,7 +257,9 @@ def _cjxl() -> Format:
     def read(data: bytes) -> Image.Image:
         return _open(_converted(data, ".jxl", ".png", "djxl"))
 
-    encoders = {f"effort {effort}": partial(write, effort=effort) for effort in (7, 9)}
+    encoders: dict[str, Encode] = {
+        f"effort {effort}": partial(write, effort=effort) for effort in (7, 9)
+    }
     told = subprocess.run(["cjxl", "--version"], capture_output=True, text=True).stdout
     return Format("jxl", ".jxl", encoders, read, 99, told.partition("\n")[0])
 

@@ -35,11 +35,11 @@ def curve(found: dict[str, list[Point]], metric: Metric) -> Figure:
     for codec, points in found.items():
         points = [point for point in points if np.isfinite(point.scores.get(metric.name, np.nan))]
         base = codec.partition("-")[0]
-        look = {"color": COLOURS.get(base), "linestyle": "--" if base != codec else "-"}
+        colour, line = COLOURS.get(base), "--" if base != codec else "-"
         complete = [point for point in points if point.complete]
-        axes.plot(*_xy(complete, metric), marker="o", markersize=4, label=codec, **look)
+        axes.plot(*_xy(complete, metric), line, marker="o", markersize=4, label=codec, color=colour)
         partial = [point for point in points if not point.complete]
-        axes.plot(*_xy(partial, metric), "o", markersize=4, mfc="none", color=look["color"])
+        axes.plot(*_xy(partial, metric), "o", markersize=4, mfc="none", color=colour)
     axes.set_xscale("log")
     ticks = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
     low, high = axes.get_xlim()

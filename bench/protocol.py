@@ -24,7 +24,7 @@ def central(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels)
     if min(image.size) != TILE:
         factor = TILE / min(image.size)
-        size = (max(TILE, round(edge * factor)) for edge in image.size)
-        image = image.resize(tuple(size), Image.Resampling.BICUBIC)
+        size = [max(TILE, round(edge * factor)) for edge in image.size]
+        image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = ((edge - TILE) // 2 for edge in image.size)
     return np.asarray(image.crop((left, top, left + TILE, top + TILE)))

@@ -28,25 +28,6 @@ COLD_RUNS = 5
 BATCHES = (1, 64)  # on a GPU
 GPU_TYPES = ("float32", "bfloat16")
 
-# What someone would write who has the weights and PyTorch: read a picture, load the model, run it, write the result.
-_EAGER = """
-import sys
-from pathlib import Path
-import numpy, torch
-from PIL import Image
-from onedpiece.models.registry import read_model
-from onedpiece.runtime.torch import TorchRuntime
-verb, folder, source, out, threads = sys.argv[1:]
-torch.set_num_threads(int(threads))
-runtime = TorchRuntime(read_model(Path(folder)))
-if verb == "encode":
-    picture = numpy.asarray(Image.open(source).convert("RGB"))
-    numpy.save(out, runtime.encode(picture[None]))
-else:
-    picture = runtime.decode(numpy.load(source))[0].round().astype(numpy.uint8)
-    Image.fromarray(picture).save(out)
-"""
-
 
 @dataclass(frozen=True)
 class Race:
@@ -66,37 +47,44 @@ class Race:
         )
 
 
-def published(name: str, threads: int, device: str = "cpu") -> None:
-    """Print how fast both are, warm and cold, and how much memory they take. Raises OdpError without PyTorch."""
+def published(name: str, in_pytorch: str | None, threads: int, device: str = "cpu") -> None:
+    """Print how fast both are, warm and cold, and how much memory they take.
+
+    in_pytorch: the same model in a precision that PyTorch runs, if `name` is int8.
+
+    Raises OdpError without PyTorch.
+    """
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
         raise OdpError(
             f"the comparison needs the extra: pip install 'onedpiece[torch]' ({error})"
         ) from error
-    torch.set_num_threads(threads)
     model = find(name)
-    print(f"{machine(threads)}, device {device}; {model.name}, {model.precision}, 256 tokens\n")
+    other = find(in_pytorch) if in_pytorch else model
+    print(
+        f"{machine()}, {threads} threads, device {device}; {model.name}, {model.precision}, 256 tokens\n"
+    )
     print(f"{'ms':24s} {'ONNX Runtime':>28s} {'PyTorch eager':>28s} {'faster':>8s}")
     if device == "cuda":
-        _on_gpu(model)
+        _on_gpu(model, other, threads)
     else:
-        _warm(model, threads)
-        _cold(model, threads)
+        _warm(model, other, threads)
+        _cold(model, other, threads)
 
 
-def _warm(model: Model, threads: int) -> None:
-    from onedpiece.runtime.torch import TorchRuntime
+def _warm(model: Model, other: Model, threads: int) -> None:
+    from onedpiece.bench.eager import eager
 
-    ours, theirs = OnnxRuntime(model, "cpu", threads), TorchRuntime(model)
+    ours, theirs = OnnxRuntime(model, "cpu", threads), eager(other, threads)
     with Image.open(PICTURE) as picture:
         tile = np.asarray(picture.convert("RGB"))[None]
     tokens = theirs.encode(tile)
-    for verb, action, other in (
+    for verb, here, there in (
         ("encode", lambda: ours.encode(tile), lambda: theirs.encode(tile)),
         ("decode", lambda: ours.decode(tokens), lambda: theirs.decode(tokens)),
     ):
-        print(f"{verb + ', warm':24s} {race(action, other, WARM_RUNS)}", flush=True)
+        print(f"{verb + ', warm':24s} {race(here, there, WARM_RUNS)}", flush=True)
 
 
 def race(
@@ -117,17 +105,16 @@ def race(
     return Race(*times)
 
 
-def _cold(model: Model, threads: int) -> None:
+def _cold(model: Model, other: Model, threads: int) -> None:
     odp = [sys.executable, "-m", "onedpiece.cli"]
     options = ["--force", "--device", "cpu", "--threads", str(threads)]
     options += ["--model", str(model.path)]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         coded, tokens = folder / "x.odp", folder / "x.npy"
-        (folder / "eager.py").write_text(_EAGER)
 
         def eager(verb: str, source: Path, out: Path) -> list[str]:
-            program = [sys.executable, str(folder / "eager.py"), verb, str(model.path)]
+            program = [sys.executable, "-m", "onedpiece.bench.eager", verb, str(other.path)]
             return [*program, str(source), str(out), str(threads)]
 
         rows = {
@@ -148,13 +135,13 @@ def _cold(model: Model, threads: int) -> None:
             print(f"{'  its peak memory, MB':24s} {peaks[0]:28.0f} {peaks[1]:28.0f}", flush=True)
 
 
-def _on_gpu(model: Model) -> None:
+def _on_gpu(model: Model, other: Model, threads: int) -> None:
     """Pictures in batches; PyTorch in each type of number."""
     import torch
 
-    from onedpiece.runtime.torch import TorchRuntime
+    from onedpiece.bench.eager import eager
 
-    ours, theirs = OnnxRuntime(model, "cuda"), TorchRuntime(model, "cuda")
+    ours, theirs = OnnxRuntime(model, "cuda"), eager(other, threads, "cuda")
     with Image.open(PICTURE) as picture:
         tile = np.asarray(picture.convert("RGB"))[None]
     for batch in BATCHES:
@@ -162,11 +149,11 @@ def _on_gpu(model: Model) -> None:
         tokens = theirs.encode(tiles)
         for kind in GPU_TYPES:
             with torch.autocast("cuda", getattr(torch, kind), enabled=kind != "float32"):
-                for verb, action, other in (
+                for verb, here, there in (
                     ("encode", lambda t=tiles: ours.encode(t), lambda t=tiles: theirs.encode(t)),
                     ("decode", lambda t=tokens: ours.decode(t), lambda t=tokens: theirs.decode(t)),
                 ):
-                    found = race(action, other, WARM_RUNS, torch.cuda.synchronize)
+                    found = race(here, there, WARM_RUNS, torch.cuda.synchronize)
                     print(f"{f'{verb}, {batch}, {kind}':24s} {found}", flush=True)
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ def path_of(out: Path, row: Row) -> Path:
 def _describe(run: Run, versions: dict[str, str]) -> None:
     """Write down what the table cannot tell; refuse to mix runs whose results cannot be compared."""
     path = run.out / "run.json"
-    facts = {"protocol": str(run.protocol), "model": find(run.model).fingerprint}
+    facts: dict[str, Any] = {"protocol": str(run.protocol), "model": find(run.model).fingerprint}
     before = json.loads(path.read_text()) if path.exists() else {}
     for name, value in facts.items():
         if before.get(name, value) != value:

@@ -52,7 +52,7 @@ def main(pictures: Path, out: Path) -> None:
     ):
         new = f"<!-- {name} -->\n{inside}\n<!-- end of {name} -->"
         place = re.compile(PLACE.format(name), re.DOTALL)
-        text = place.sub(lambda _, new=new: new, text)
+        text = place.sub(new.replace("\\", r"\\"), text)
     README.write_text(text)
 
 
@@ -90,7 +90,7 @@ def _table(
             for codec in CODECS
         }
         scores = {c: round(p.scores[metric], digits) for c, p in points.items() if p}
-        top = best(score for c, score in scores.items() if points[c].complete)
+        top = best(scores[c] for c, p in points.items() if p and p.complete)
         cells = [ours.setting.removesuffix(" tokens"), f"{ours.bytes:.0f}"]
         for codec, point in points.items():
             if point is None:

@@ -17,6 +17,7 @@ from onedpiece.codec import Codec
 from onedpiece.errors import DeviceError
 from onedpiece.image import open_picture, to_pillow
 from onedpiece.models.registry import Model
+from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
@@ -82,7 +83,7 @@ Line = tuple[str, str, str]  # what, one, batches
 
 
 def _networks(model: Model, device: str, threads: int) -> Iterator[Line]:
-    runtimes = {"ONNX Runtime": OnnxRuntime(model, device, threads)}
+    runtimes: dict[str, Runtime] = {"ONNX Runtime": OnnxRuntime(model, device, threads)}
     try:
         import torch
 
@@ -128,8 +129,8 @@ def _coder(codec: Codec) -> Iterator[Line]:
         yield (
             f"range coder, {verb}",
             *_timed(
-                lambda code=code, single=single: code(*single),
-                lambda code=code, batch=batch: code(*batch),
+                partial(code, *single),
+                partial(code, *batch),
                 CODER_BATCH,
             ),
         )

@@ -89,9 +89,9 @@ def _fillings(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:
                 row.append(psnr(crop, tiles.join(iter(_coded(runtime, filled, counts)), grid)))
             one = np.asarray(Image.fromarray(crop).resize((TILE, TILE), Image.Resampling.BICUBIC))
             (tile,) = _coded(runtime, [one], np.array([64 * grid.count]))
-            tile = Image.fromarray(tile.round().clip(0, 255).astype(np.uint8))
+            small = Image.fromarray(tile.round().clip(0, 255).astype(np.uint8))
             row.append(
-                psnr(crop, np.asarray(tile.resize((width, height), Image.Resampling.BICUBIC)))
+                psnr(crop, np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)))
             )
             scores.append(row)
         told = "mirrored {:.2f}, repeated {:.2f}, scaled {:.2f} dB".format(*np.mean(scores, 0))

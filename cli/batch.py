@@ -292,7 +292,7 @@ def run(
                     failures += 1
                     report.failed(job.source, error)
             for job, loaded, made in _process(ready, work):
-                if isinstance(made, FAILURES):
+                if isinstance(made, Exception):
                     failures += 1
                     report.failed(job.source, made)
                 else:

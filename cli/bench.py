@@ -201,6 +201,9 @@ def _numbers(text: str | None, low: int, high: int | None = None) -> tuple[int, 
 @bench.command()
 def published(
     model: options.ModelOption = "one-d-piece-s-256",
+    in_pytorch: Annotated[
+        str | None, typer.Option(help="The same model for PyTorch, where the other is int8.")
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads for everything.")
     ] = os.cpu_count() or 1,
@@ -209,4 +212,4 @@ def published(
     """A published model on ONNX Runtime beside PyTorch eager with the same weights: warm, cold, memory."""
     from onedpiece.bench.published import published as run
 
-    run(model, threads, device)
+    run(model, in_pytorch, threads, device)

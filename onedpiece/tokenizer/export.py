@@ -31,7 +31,7 @@ from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, save
 
-OPSET = 18
+OPSET = 20
 
 
 class _Encoder(nn.Module):

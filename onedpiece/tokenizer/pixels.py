@@ -47,7 +47,29 @@ class _MaskGitLevel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
             x = block(x)
-        return self.upsample_conv(F.interpolate(x, scale_factor=2.0)) if self.upsample else x
+        return convolve_doubled(x, self.upsample_conv) if self.upsample else x
+
+
+def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv(F.interpolate(x, scale_factor=2.0)), for a 3x3 convolution, in 4/9 of the multiplications.
+
+    Of the 3x3 doubled pixels that an output pixel sees, some are the same pixel of x: their weights are added, and
+    each of the four places in a doubled pixel has a 2x2 convolution of its own.
+    """
+    phases = []
+    for down in (0, 1):
+        rows = _halved(conv.weight, 2, down)
+        for right in (0, 1):
+            padded = F.pad(x, (1 - right, right, 1 - down, down))
+            phases.append(F.conv2d(padded, _halved(rows, 3, right), conv.bias))
+    return F.pixel_shuffle(torch.stack(phases, 2).flatten(1, 2), 2)
+
+
+def _halved(weight: Tensor, axis: int, phase: int) -> Tensor:
+    """Three weights along an axis as the two that a pixel in the first (0) or second place of its double needs."""
+    first, middle, last = weight.split(1, axis)
+    pair = (first + middle, last) if phase else (first, middle + last)
+    return torch.cat(pair, axis)
 
 
 class MaskGitDecoder(nn.Module):

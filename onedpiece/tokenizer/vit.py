@@ -16,6 +16,7 @@ from onedpiece.tokenizer.config import IMAGE, PATCH, TOKENS, Vit
 
 PATCHES = (IMAGE // PATCH) ** 2
 FIRST_LATENT = 1 + PATCHES
+ALL = slice(None)
 
 
 class Attention(nn.Module):
@@ -30,13 +31,15 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x (B, L, width); bias (B, 1, 1, L) is added to the logits of every query."""
-        batch, length, width = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv[0], qkv[1], qkv[2]
-        if x.is_cuda:
+    def forward(self, x: Tensor, bias: Tensor | None = None, rows: slice = ALL) -> Tensor:
+        """x (B, L, width) -> (B, R, width) for R `rows` of L; bias (B, 1, 1, L) is added to every query's logits."""
+        batch, _, width = x.shape
+        weights, biases = self.in_proj_weight.split(width), self.in_proj_bias.split(width)
+        q, k, v = (
+            F.linear(part, *parameters).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part, *parameters in zip((x[:, rows], x, x), weights, biases, strict=True)
+        )
+        if x.is_cuda or not (torch.is_grad_enabled() or torch.onnx.is_in_onnx_export()):
             mixed = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=None if bias is None else bias.to(q.dtype)
             )
@@ -46,7 +49,7 @@ class Attention(nn.Module):
             mixed = (
                 torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1) @ v
             )
-        return self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        return self.out_proj(mixed.transpose(1, 2).reshape(batch, -1, width))
 
 
 class Block(nn.Module):
@@ -61,9 +64,17 @@ class Block(nn.Module):
             {"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)}
         )
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), bias)
+    def forward(self, x: Tensor, bias: Tensor | None = None, rows: slice = ALL) -> Tensor:
+        """x (B, L, width) -> (B, R, width): only the `rows` that are asked for are worked out."""
+        x = x[:, rows] + self.attn(self.ln_1(x), bias, rows)
         return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x))))
+
+
+def through(blocks: nn.ModuleList, x: Tensor, rows: slice, bias: Tensor | None = None) -> Tensor:
+    """All blocks; the last one works out `rows` only."""
+    for block in blocks[:-1]:
+        x = block(x, bias)
+    return blocks[-1](x, bias, rows)
 
 
 def _positions(width: int, length: int) -> nn.Parameter:
@@ -95,9 +106,7 @@ class LatentEncoder(nn.Module):
         )
         asked = (latents + self.latent_token_positional_embedding).expand(batch, -1, -1)
         x = self.ln_pre(torch.cat((seen, asked), 1))
-        for block in self.transformer:
-            x = block(x)
-        x = self.ln_post(x[:, FIRST_LATENT:])
+        x = self.ln_post(through(self.transformer, x, slice(FIRST_LATENT, None)))
         # A reshape, not a transpose: the published weights were trained with it.
         return self.conv_out(x.reshape(batch, -1, self.tokens, 1)).reshape(batch, -1, self.tokens)
 
@@ -141,9 +150,7 @@ class LatentDecoder(nn.Module):
         known = self.decoder_embed(codes) + self.latent_token_positional_embedding[:count]
         x = self.ln_pre(torch.cat((masks, known), 1))
         bias = None if keep is None else _hide_dropped(keep, count)
-        for block in self.transformer:
-            x = block(x, bias)
-        return self.ln_post(x[:, 1:FIRST_LATENT])
+        return self.ln_post(through(self.transformer, x, slice(1, FIRST_LATENT), bias))
 
 
 def _hide_dropped(keep: Tensor, count: int) -> Tensor:

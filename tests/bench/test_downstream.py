@@ -157,3 +157,49 @@ def test_models_of_transformers_in_a_folder(tmp_path):
             part.save_pretrained(tmp_path / kind)
         network = tasks.load(f"transformers:{tmp_path / kind}", kind)
         assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
+
+
+@pytest.fixture
+def torchvision():
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:  # RuntimeError: one made for another PyTorch
+        pytest.skip(f"torchvision does not load: {error}")
+    return torchvision
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("classification", "squeezenet1_1"),
+        ("segmentation", "lraspp_mobilenet_v3_large"),
+        ("detection", "ssdlite320_mobilenet_v3_large"),
+    ],
+)
+def test_models_of_torchvision_whose_weights_are_here(
+    torchvision, kind, name, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    models = torchvision.models
+    options = {} if kind == "classification" else {"weights_backbone": None}
+    made = models.get_model(name, weights=None, **options)
+    file = models.get_model_weights(name).DEFAULT.url.rpartition("/")[2]
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(made.state_dict(), tmp_path / "hub" / "checkpoints" / file)
+    network = tasks.load(f"torchvision:{name}", kind)
+    pixels = torch.rand(1, 3, 256, 256)
+    with torch.inference_mode():
+        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["classification", "embedding"])
+def test_models_of_timm_in_a_folder(torchvision, kind, tmp_path):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    from timm.models import save_for_hf
+
+    save_for_hf(timm.create_model("test_resnet"), tmp_path)
+    network = tasks.load(f"timm:local-dir:{tmp_path}", kind)
+    pixels = torch.rand(1, 3, 256, 256)
+    with torch.inference_mode():
+        assert network(pixels).shape[1] == (1000 if kind == "classification" else 96)
+        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)

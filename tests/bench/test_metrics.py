@@ -105,6 +105,24 @@ def test_without_weights_lpips_is_missing_with_a_reason(monkeypatch, tmp_path):
     assert any(line.startswith("LPIPS: no weights") for line in missing)
 
 
+def test_the_package_lpips_with_weights_of_alexnet_that_are_here(pictures, monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    try:
+        from torchvision.models import alexnet
+    except (ImportError, RuntimeError) as error:  # RuntimeError: one made for another PyTorch
+        pytest.skip(f"torchvision does not load: {error}")
+    pytest.importorskip("lpips", reason="lpips is not installed")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.manual_seed(0)
+    weights = alexnet(weights=None).state_dict()
+    torch.save(weights, tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth")
+    metrics, _ = available()
+    (lpips,) = [metric for metric in metrics if metric.name == "lpips_alex"]
+    assert lpips.score(pictures[0], pictures[0]) == pytest.approx(0, abs=1e-6)
+    assert lpips.score(*pictures) > 0.01
+
+
 class TestFrechet:
     def test_of_equal_sets_is_zero(self):
         features = np.random.default_rng(0).normal(size=(50, 4))

@@ -8,8 +8,10 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.tokenizer.config import CODES, CONFIGS, TOKENS, Config  # noqa: E402
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, build  # noqa: E402
+from onedpiece.tokenizer.pixels import convolve_doubled  # noqa: E402
 from onedpiece.tokenizer.quantizer import VectorQuantizer  # noqa: E402
 from onedpiece.tokenizer.spectral import cosine_basis  # noqa: E402
+from onedpiece.tokenizer.vit import Block, through  # noqa: E402
 
 TINY = CONFIGS["tiny"]
 
@@ -193,3 +195,27 @@ class TestConfigurations:
         # The head of our decoder is a module of its own.
         renamed = {re.sub(r"^head\.", "decoder.", key): shape for key, shape in ours.items()}
         assert renamed == published
+
+
+class TestWhatIsNotWorkedOut:
+    """Shortcuts that change nothing but the time."""
+
+    def test_the_last_block_gives_the_rows_that_are_asked_for(self):
+        torch.manual_seed(0)
+        blocks = torch.nn.ModuleList(Block(32, 4) for _ in range(2))
+        x, bias = torch.randn(2, 9, 32), torch.randn(2, 1, 1, 9)
+        everything = blocks[1](blocks[0](x, bias), bias)
+        assert torch.allclose(through(blocks, x, slice(2, 7), bias), everything[:, 2:7], atol=1e-6)
+
+    def test_attention_is_the_same_with_and_without_the_fused_kernel(self):
+        torch.manual_seed(0)
+        block, x, bias = Block(32, 4), torch.randn(2, 9, 32), torch.randn(2, 1, 1, 9)
+        with torch.no_grad():
+            fused = block(x, bias)
+        assert torch.allclose(block(x, bias), fused, atol=1e-6)
+
+    def test_doubling_and_convolving_at_once_is_the_same_as_one_after_the_other(self):
+        torch.manual_seed(0)
+        conv, x = torch.nn.Conv2d(5, 7, 3, padding=1), torch.randn(2, 5, 6, 8)
+        plain = conv(torch.nn.functional.interpolate(x, scale_factor=2.0))
+        assert torch.allclose(convolve_doubled(x, conv), plain, atol=1e-5)

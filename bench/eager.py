@@ -1,0 +1,57 @@
+"""A published model as someone would run it who has the weights and PyTorch.
+
+    python -m onedpiece.bench.eager encode MODEL PICTURE TOKENS.npy THREADS
+    python -m onedpiece.bench.eager decode MODEL TOKENS.npy PICTURE THREADS
+
+MODEL is a model directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from onedpiece.models.registry import Model, read_model
+from onedpiece.runtime.torch import TorchRuntime
+from onedpiece.tokenizer import pixels, vit
+
+
+def eager(model: Model, threads: int, device: str = "cpu") -> TorchRuntime:
+    """PyTorch, in this whole process without what our modules save: results nobody asks for, and doubled pixels."""
+    torch.set_num_threads(threads)
+    vit.through = _all_positions
+    pixels.convolve_doubled = _enlarge_and_convolve
+    return TorchRuntime(model, device)
+
+
+def _all_positions(
+    blocks: nn.ModuleList, x: Tensor, rows: slice, bias: Tensor | None = None
+) -> Tensor:
+    for block in blocks:
+        x = block(x, bias)
+    return x[:, rows]
+
+
+def _enlarge_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    return conv(F.interpolate(x, scale_factor=2.0))
+
+
+def main(verb: str, folder: str, source: str, out: str, threads: str) -> None:
+    """Read a picture or tokens, load the model, run it, write the result."""
+    runtime = eager(read_model(Path(folder)), int(threads))
+    if verb == "encode":
+        picture = np.asarray(Image.open(source).convert("RGB"))
+        np.save(out, runtime.encode(picture[None]))
+    else:
+        decoded = runtime.decode(np.load(source))[0].round().astype(np.uint8)
+        Image.fromarray(decoded).save(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
