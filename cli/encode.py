@@ -42,6 +42,10 @@ def encode(
             help="More of the tokens where there is detail (always so without --tokens).",
         ),
     ] = False,
+    effort: Annotated[
+        int,
+        typer.Option("--effort", "-e", min=1, max=4, help="Above 1: seconds for better tokens."),
+    ] = 1,
     background: options.Background = None,
     metadata: Annotated[
         str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
@@ -107,7 +111,9 @@ def encode(
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
     jobs = batch.plan(inputs, ".odp", suffixes())
     with files.silent_libraries(), batch.tile_bar(jobs, weigh, quiet or json) as advance:
-        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
+        codec = Codec(
+            model, device, threads, max_pixels=max_pixels, progress=advance, effort=effort
+        )
         work = batch.Work(
             weigh, read, lambda pictures: codec.encode_pictures(pictures, target), write
         )

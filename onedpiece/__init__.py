@@ -32,21 +32,22 @@ def encode(
     bpp: float | None = None,
     psnr: float | None = None,
     adaptive: bool = False,
+    effort: int = 1,
 ) -> bytes:
     """A PIL image to .odp bytes.
 
     tokens: 1 to 256 tokens of 12 bits for each 256x256 tile; 256 if nothing else is asked for. Instead, ask for a file
     of at most `max_bytes`, or `bpp` bits per pixel, or for `psnr` decibels. `adaptive` gives more of the tokens to
-    tiles that need them, as the last three always do.
+    tiles that need them, as the last three always do. `effort`, 1 to 4, spends seconds on better tokens.
 
     Raises OdpError if the picture cannot be encoded or the target cannot be reached, ValueError for more than one
-    target or one out of range.
+    target or what is out of range.
     """
     from onedpiece.budget import Target
 
     if tokens is None and max_bytes is None and bpp is None and psnr is None:
         tokens = 256
-    return _codec().encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
+    return _codec(effort).encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
 
 
 def decode(data: bytes, tokens: int = 256) -> Image:
@@ -59,10 +60,10 @@ def decode(data: bytes, tokens: int = 256) -> Image:
 
 
 @cache
-def _codec() -> Codec:
+def _codec(effort: int = 1) -> Codec:
     from onedpiece.codec import Codec
 
-    return Codec()
+    return Codec(effort=effort)
 
 
 def __getattr__(name: str) -> Any:

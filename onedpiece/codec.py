@@ -32,6 +32,7 @@ from onedpiece.image import Picture, Reading, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
+from onedpiece.search import ROUNDS, improve
 
 METADATA_KINDS = {"exif": bitstream.EXIF, "icc": bitstream.ICC, "xmp": bitstream.XMP}
 WINDOW = 4  # batches of tiles among which those with equally many tokens are decoded together
@@ -48,6 +49,7 @@ class Codec:
     batch: tiles that go through a network at once; memory grows with it.
     max_pixels: larger pictures are refused.
     progress: called with a number of tiles whenever so many more have gone through a network.
+    effort: 1 to 4; above 1, encoding searches for better tokens, for seconds a tile.
 
     An object is for one thread at a time. Raises UnknownModel or ModelError; networks are loaded when they are
     first needed, so that any call can raise DeviceError or ModelError too.
@@ -61,12 +63,16 @@ class Codec:
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
         progress: Callable[[int], None] | None = None,
+        effort: int = 1,
     ) -> None:
-        if batch < 1 or device not in DEVICES:
-            raise ValueError(f"batch must be at least 1 and device one of {', '.join(DEVICES)}")
+        if batch < 1 or device not in DEVICES or effort not in ROUNDS:
+            raise ValueError(
+                f"batch must be at least 1, device one of {', '.join(DEVICES)}, and effort 1 to {max(ROUNDS)}"
+            )
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads, self._progress = device, threads, progress
+        self._rounds = ROUNDS[effort]
         self._runtimes: dict[str, Runtime] = {}
 
     def encode(self, image: Image.Image, target: Target | int = MAX_TOKENS) -> bytes:
@@ -108,12 +114,41 @@ class Codec:
         details: list[list[float]] = [[] for _ in pictures]
         coded = self._analyse(self._cut(pictures, headers, details if target.adaptive else []))
         tokens = [np.stack(list(islice(coded, header.grid.count))) for header in headers]
-        return [
-            self._fit(picture, header, known, budget.levels(detail), target)
-            for picture, header, known, detail in zip(
-                pictures, headers, tokens, details, strict=True
+
+        def fitted() -> list[bytes]:
+            return [
+                self._fit(picture, header, known, budget.levels(detail), target)
+                for picture, header, known, detail in zip(
+                    pictures, headers, tokens, details, strict=True
+                )
+            ]
+
+        files = fitted()
+        if self._rounds:
+            tokens = self._improve(self._cut(pictures, headers, []), tokens, files)
+            files = fitted()
+        return files
+
+    def _improve(
+        self, cut: Iterator[np.ndarray], tokens: list[np.ndarray], files: list[bytes]
+    ) -> list[np.ndarray]:
+        """Better tokens for pictures, as many as their files have for each tile."""
+        counts = np.concatenate([self.parse(data).counts for data in files]).clip(min=1)
+        known, done, better = np.concatenate(tokens), 0, []
+        for batch in self._batches(cut):
+            here = slice(done, done + len(batch))
+            better.append(
+                improve(
+                    self._runtime(self.model),
+                    np.stack(batch),
+                    known[here],
+                    counts[here],
+                    self._rounds,
+                )
             )
-        ]
+            done = here.stop
+            self._advance(len(batch))
+        return np.split(np.concatenate(better), np.cumsum([len(one) for one in tokens])[:-1])
 
     def _cut(
         self, pictures: Sequence[Picture], headers: Sequence[Header], details: list[list[float]]
@@ -135,7 +170,8 @@ class Codec:
         """All 256 tokens of each tile."""
         for batch in self._batches(cut):
             tokens = self._runtime(self.model).encode(np.stack(batch))
-            self._advance(len(batch))
+            if not self._rounds:
+                self._advance(len(batch))
             yield from tokens
 
     def _fit(

@@ -54,7 +54,7 @@ class TestWheel:
             assert path.relative_to(REPOSITORY).as_posix() in wheel_names
 
     @pytest.mark.parametrize(
-        "name", ["model.json", "encoder.onnx", "decoder.onnx", "weights.safetensors"]
+        "name", ["model.json", "encoder.onnx", "decoder.onnx", "search.onnx", "weights.safetensors"]
     )
     def test_the_default_model_is_in_it(self, wheel_names, name):
         assert f"onedpiece/models/default/{name}" in wheel_names

@@ -1,4 +1,4 @@
-"""Run a model's two networks, on ONNX Runtime or on PyTorch."""
+"""Run a model's networks, on ONNX Runtime or on PyTorch."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class Runtime(Protocol):
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255."""
+
+    def propose(
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the first keep[b] tokens of each tile cost, and for each token the code that promises most.
+
+        tiles uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,) -> cost float32 (B,), codes int32 (B, 256) and gains
+        float32 (B, 256), by how much the cost would fall. Raises ModelError if the model has no such network.
+        """

@@ -38,14 +38,21 @@ class OnnxRuntime:
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        return self._run(self._encoder, {"pixels": tiles}).astype(np.uint16)
+        return self._run(self._encoder, {"pixels": tiles})[0].astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        return self._run(self._decoder, {"tokens": tokens.astype(np.int32)})
+        return self._run(self._decoder, {"tokens": tokens.astype(np.int32)})[0]
 
-    def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def propose(
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        known = {"tokens": tokens.astype(np.int32), "keep": keep.astype(np.int32)}
+        cost, codes, gains = self._run(self._search, {"pixels": tiles, **known})
+        return cost, codes, gains
+
+    def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         try:
-            return session.run(None, inputs)[0]
+            return session.run(None, inputs)
         except Exception as error:  # its own exceptions have no common base
             raise DeviceError(f"the network failed on {self.device}: {error}") from error
 
@@ -56,6 +63,13 @@ class OnnxRuntime:
     @cached_property
     def _decoder(self) -> Any:
         return self._load(self._model.path / "decoder.onnx")
+
+    @cached_property
+    def _search(self) -> Any:
+        graph = self._model.path / "search.onnx"
+        if not graph.is_file():
+            raise ModelError(f"{self._model.name} has no search for better tokens: use effort 1")
+        return self._load(graph)
 
     def _load(self, graph: Path) -> Any:
         # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
@@ -87,6 +101,8 @@ class OnnxRuntime:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
             options.intra_op_num_threads = self._threads or 0
+            # Attention and its gradient are full of numbers below 1e-38, on which processors are slow.
+            options.add_session_config_entry("session.set_denormal_as_zero", "1")
         except (ImportError, AttributeError, OSError) as error:
             raise ModelError(
                 "ONNX Runtime does not load: have exactly one of the packages onnxruntime and "

@@ -8,6 +8,8 @@ import torch
 from onedpiece.errors import ModelError
 from onedpiece.models.registry import Model
 from onedpiece.tokenizer.config import Config
+from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
+from onedpiece.tokenizer.proposals import Proposals
 from onedpiece.tokenizer.weights import load
 
 
@@ -30,3 +32,14 @@ class TorchRuntime:
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         pixels = self._module.decode(torch.from_numpy(tokens.astype(np.int64)).to(self.device))
         return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
+
+    @torch.no_grad()
+    def propose(
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not isinstance(self._module, SpectralOneDPiece):
+            raise ModelError("only models with a spectral start have a search for better tokens")
+        inputs = (tiles, tokens.astype(np.int32), keep.astype(np.int32))
+        found = Proposals(self._module)(*(torch.tensor(x, device=self.device) for x in inputs))
+        cost, codes, gains = (value.cpu().numpy() for value in found)
+        return cost, codes, gains

@@ -1,8 +1,9 @@
-"""Write a model directory: one weights file, two ONNX graphs that read it, and a manifest.
+"""Write a model directory: one weights file, the ONNX graphs that read it, and a manifest.
 
     weights.safetensors   every table and parameter once, large ones as float16 unless float32 is asked for
     encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
     decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
+    search.onnx           what `Proposals.forward` gives; models with a spectral start only
     model.json            name, fingerprint, configuration
 
 The graphs hold no weights: their initializers are ONNX external data at offsets of the safetensors file, which
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from onedpiece.models.registry import sha256
 from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
+from onedpiece.tokenizer.proposals import Proposals, traced
 from onedpiece.tokenizer.weights import load, save
 
 OPSET = 20
@@ -71,19 +73,29 @@ def export(
     weights.chmod(0o644)  # safetensors writes for the owner alone
     model = load(model.config, weights)
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
-    tokens = torch.zeros(2, 5, dtype=torch.int32)
+    tokens = torch.zeros(2, TOKENS, dtype=torch.int32)
     batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=TOKENS)
-    _write_graph(
-        _Encoder(model), pixels, {0: batch}, ("pixels", "tokens"), folder / "encoder.onnx", weights
-    )
-    _write_graph(
-        _Decoder(model),
-        tokens,
-        {0: batch, 1: count},
-        ("tokens", "pixels"),
-        folder / "decoder.onnx",
-        weights,
-    )
+    encoder, decoder = _Encoder(model), _Decoder(model)
+    for path, module, entries, inputs, outputs in (
+        (folder / "encoder.onnx", encoder, _entries(encoder), {"pixels": pixels}, ["tokens"]),
+        (
+            folder / "decoder.onnx",
+            decoder,
+            _entries(decoder),
+            {"tokens": tokens[:, :5]},
+            ["pixels"],
+        ),
+    ):
+        dynamic = {0: batch, 1: count} if module is decoder else {0: batch}
+        _write_graph(module, entries, inputs, (dynamic,), outputs, path, weights)
+    if isinstance(model, SpectralOneDPiece):
+        keep = torch.full((2,), TOKENS, dtype=torch.int32)
+        inputs = {"pixels": pixels, "tokens": tokens, "keep": keep}
+        graph, entries = traced(Proposals(model), tuple(inputs.values()))
+        entries = {name: entry.removeprefix("model.") for name, entry in entries.items()}
+        outputs = ["cost", "codes", "gains"]
+        path = folder / "search.onnx"
+        _write_graph(graph, entries, inputs, ({0: batch},) * 3, outputs, path, weights)
     return write_manifest(
         folder,
         {
@@ -115,34 +127,42 @@ def _blank(model: OneDPiece) -> list[int]:
     return [round(255 * value) for value in colour.tolist()]
 
 
+def _entries(module: nn.Module) -> dict[str, str]:
+    """Parameter of a graph -> entry of the weights file, for a module that wraps the model."""
+    names = module.state_dict().keys()
+    return {name: name.removeprefix("model.") for name in names}
+
+
 def _write_graph(
     module: nn.Module,
-    example: Tensor,
-    dynamic: dict,
-    names: tuple[str, str],
+    entries: dict[str, str],
+    inputs: dict[str, Tensor],
+    dynamic: tuple[dict, ...],
+    outputs: list[str],
     path: Path,
     weights: Path,
 ) -> None:
+    """entries: which of the module's parameters and buffers is which entry of the weights file."""
     with quiet():
         program = torch.onnx.export(
             module.eval(),
-            (example,),
-            input_names=[names[0]],
-            output_names=[names[1]],
-            dynamic_shapes=(dynamic,),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=dynamic,
             opset_version=OPSET,
             dynamo=True,
             optimize=False,
             verbose=False,
         )
-    assert program is not None
-    parameters = {f"model.{key}" for key in module.state_dict()} | set(module.state_dict())
-    # Folding a parameter would put a second copy of it into the graph; ONNX Runtime folds when it loads.
-    optimize_ir(
-        program.model, should_fold=lambda node: None if _is_free(node, parameters) else False
-    )
+        assert program is not None
+        # Folding a parameter would put a second copy of it into the graph; ONNX Runtime folds when it loads.
+        optimize_ir(
+            program.model,
+            should_fold=lambda node: None if _is_free(node, set(entries)) else False,
+        )
     graph = program.model_proto
-    point_at_weights(graph, weights, lambda name: name.removeprefix("model."))
+    point_at_weights(graph, weights, lambda name: entries.get(name, ""))
     del graph.metadata_props[:]
     for node in graph.graph.node:
         del node.metadata_props[:]

@@ -66,16 +66,16 @@ class PaperOneDPiece(OneDPiece):
         return self.quantize.tokens(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
 
     def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        return self._paint(self.quantize.codes(tokens), keep)
+        return self.paint(self.quantize.codes(tokens), keep)
 
     def forward(self, pixels: Tensor, keep: Tensor, proxy: bool = False) -> tuple[Tensor, Tensor]:
         """With `proxy`, logits of the pixel decoder's codes, (B, 1024, 16, 16), take the place of the picture."""
         codes, loss = self.quantize(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
         if proxy:
             return self.head.logits(self.decoder(codes, keep)), loss
-        return self._paint(codes, keep), loss
+        return self.paint(codes, keep), loss
 
-    def _paint(self, codes: Tensor, keep: Tensor | None) -> Tensor:
+    def paint(self, codes: Tensor, keep: Tensor | None) -> Tensor:
         patches = self.decoder(codes, keep)
         return self.pixel_decoder(self.head(patches, self.pixel_quantize["embedding"].weight))
 
@@ -112,7 +112,7 @@ class SpectralOneDPiece(OneDPiece):
         return self._quantise(pixels, self._offsets(pixels))
 
     def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        return self._paint(tokens, self.quantize.codes(tokens), keep)
+        return self.paint(tokens, self.quantize.codes(tokens), keep)
 
     def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         offsets = self._offsets(pixels)
@@ -122,7 +122,7 @@ class SpectralOneDPiece(OneDPiece):
             codes = (
                 codes + offsets - offsets.detach()
             )  # straight through: the encoder feels the codes' gradient
-        return self._paint(tokens, codes, keep), pixels.new_zeros(())
+        return self.paint(tokens, codes, keep), pixels.new_zeros(())
 
     def spectral_picture(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         """What the tokens describe before any repair, (B, 3, 256, 256)."""
@@ -139,7 +139,7 @@ class SpectralOneDPiece(OneDPiece):
         with torch.autocast(pixels.device.type, enabled=False):
             return self.quantize.tokens(self.quantize.analyse(pixels), offsets)
 
-    def _paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> Tensor:
+    def paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> Tensor:
         with torch.autocast(tokens.device.type, enabled=False):
             coefficients = self.quantize.coefficients(tokens, codes, keep)
             picture = self.quantize.synthesise(coefficients, self.quantize.basis)

@@ -78,6 +78,19 @@ class TestRandomModel:
         assert pixels.min() >= 0 and pixels.max() <= 255 and pixels.std() > 1
         np.testing.assert_allclose(pixels, reference.decode(tokens), atol=0.05)
 
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_proposals_are_those_of_pytorch(self, tiny, synthetic, batch):
+        ours, reference = tiny
+        tokens = np.random.default_rng(1).integers(0, 4096, (3, 256), np.uint16)[:batch]
+        keep = np.array([256, 1, 70])[:batch]
+        cost, codes, gains = ours.propose(synthetic[:batch], tokens, keep)
+        their_cost, their_codes, their_gains = reference.propose(synthetic[:batch], tokens, keep)
+        np.testing.assert_allclose(cost, their_cost, rtol=1e-4)
+        np.testing.assert_allclose(gains, their_gains, rtol=1e-3, atol=1e-3 * gains.max())
+        assert (codes == their_codes).mean() > 0.99
+        assert (gains >= 0).all() and gains[0].any()
+        assert not gains[:, 0].any() and not gains[np.arange(256) >= keep[:, None]].any()
+
     def test_the_directory_is_a_model_named_by_its_weights(self, exported):
         folder, fingerprint = exported
         weights = (folder / "weights.safetensors").read_bytes()
@@ -85,7 +98,7 @@ class TestRandomModel:
         assert read_model(folder).fingerprint == fingerprint
         assert json.loads((folder / "model.json").read_text())["name"] == "random"
 
-    @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx"])
+    @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "search.onnx"])
     def test_graphs_hold_no_weights(self, exported, name):
         graph = onnx.load(exported[0] / name, load_external_data=False).graph
         external = [t for t in graph.initializer if t.data_location == t.EXTERNAL]

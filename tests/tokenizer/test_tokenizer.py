@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 from onedpiece.tokenizer.config import CODES, CONFIGS, TOKENS, Config  # noqa: E402
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, build  # noqa: E402
 from onedpiece.tokenizer.pixels import convolve_doubled  # noqa: E402
+from onedpiece.tokenizer.proposals import Proposals  # noqa: E402
 from onedpiece.tokenizer.quantizer import VectorQuantizer  # noqa: E402
 from onedpiece.tokenizer.spectral import cosine_basis  # noqa: E402
 from onedpiece.tokenizer.vit import Block, through  # noqa: E402
@@ -195,6 +196,42 @@ class TestConfigurations:
         # The head of our decoder is a module of its own.
         renamed = {re.sub(r"^head\.", "decoder.", key): shape for key, shape in ours.items()}
         assert renamed == published
+
+
+class TestProposals:
+    def test_what_they_promise_comes_true_where_the_decoder_is_linear(self, randomise):
+        """Without repair the decoded picture is the spectral one, and promises are exact for one exchange."""
+        torch.manual_seed(0)
+        model = randomise(build(TINY)).eval()
+        torch.nn.init.zeros_(model.repair.head.weight)
+        torch.nn.init.zeros_(model.repair.head.bias)
+        tables = model.quantize
+        tables.scale.div_(100)  # so that no pixel leaves 0..1
+        tables.class_mean.zero_()
+        tables.class_mean[:, :: TINY.spectral.frequencies**2] = 128 * tables.colour.sum(0)
+        pixels = torch.randint(100, 150, (1, 256, 256, 3), dtype=torch.uint8)
+        tokens, keep = torch.randint(0, CODES, (1, TOKENS)), torch.tensor([90])
+        with torch.no_grad():
+            cost, codes, gains = Proposals(model)(pixels, tokens, keep)
+            for place in gains[0].topk(3).indices:
+                tried = tokens.clone()
+                tried[0, place] = codes[0, place]
+                new_cost, *_ = Proposals(model)(pixels, tried, keep)
+                assert float(cost - new_cost) == pytest.approx(float(gains[0, place]), rel=0.01)
+
+    def test_the_cost_is_the_squared_error_and_the_price_of_the_bits(self, tiny, pixels):
+        original = (pixels * 255).round().byte().permute(0, 2, 3, 1)
+        tokens = tiny.encode(original.permute(0, 3, 1, 2).float() / 255)
+        keep = torch.full((len(tokens),), 40)
+        with torch.no_grad():
+            cost, *_ = Proposals(tiny)(original, tokens, keep)
+            decoded = tiny.decode(tokens[:, :40]).clamp(0, 1).permute(0, 2, 3, 1)
+            error = (decoded - original / 255).square().flatten(1).sum(1)
+            tables = tiny.quantize
+            bits = tables.bits()[tables.block_of, tokens]
+            energy = tables.scale[tables.label(tokens)].square()
+        paid = tables.shape.rate * (bits * energy)[:, :40].sum(1)
+        assert torch.allclose(cost, error + paid, rtol=1e-4)
 
 
 class TestWhatIsNotWorkedOut:

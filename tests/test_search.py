@@ -1,0 +1,109 @@
+"""Encoding with more effort: better tokens by trying."""
+
+import numpy as np
+import pytest
+
+from onedpiece.budget import Target
+from onedpiece.codec import Codec
+from onedpiece.errors import ModelError
+from onedpiece.search import FIRST_SHARE, improve
+
+
+class Scripted:
+    """A runtime whose tiles want all tokens to be `wanted`; each that is not costs 1. Counts what it is asked."""
+
+    def __init__(self, wanted, honest=True):
+        self.wanted, self.honest, self.asked = wanted, honest, []
+
+    def propose(self, tiles, tokens, keep):
+        self.asked.append(tokens.copy())
+        counts = np.arange(256) < keep[:, None]
+        wrong = (tokens != self.wanted) & counts
+        codes = np.full(tokens.shape, self.wanted if self.honest else self.wanted + 1, np.int32)
+        return wrong.sum(1).astype(np.float32), codes, wrong.astype(np.float32)
+
+
+def start(tiles=1):
+    return np.zeros((tiles, 1), np.uint8), np.zeros((tiles, 256), np.uint16)
+
+
+class TestTrying:
+    def test_a_share_of_the_tokens_is_exchanged_in_each_round(self):
+        better = improve(Scripted(7), *start(), np.array([100]), rounds=2)
+        assert (better == 7).sum() == 2 * FIRST_SHARE * 100
+
+    def test_tokens_that_are_not_in_the_file_stay(self):
+        better = improve(Scripted(7), *start(2), np.array([5, 100]), rounds=200)
+        assert [(row == 7).sum() for row in better] == [5, 100]
+        assert (better[0, 5:] == 0).all()
+
+    def test_what_is_not_better_is_not_kept_and_fewer_are_tried(self):
+        runtime = Scripted(7, honest=False)
+        better = improve(runtime, *start(), np.array([200]), rounds=6)
+        assert (better == 0).all()
+        tried = [int((tokens != 0).sum()) for tokens in runtime.asked[1:]]
+        assert tried == [20, 10, 5, 2, 1, 1]
+        lonely = [int((tokens != 0).argmax()) for tokens in runtime.asked[-2:]]
+        assert lonely[0] != lonely[1], "a token whose promise was false is not tried again"
+
+    def test_it_ends_when_nothing_promises_anything(self):
+        runtime = Scripted(0)
+        improve(runtime, *start(), np.array([256]), rounds=100)
+        assert len(runtime.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def patient():
+    return Codec(device="cpu", effort=2)
+
+
+def psnr(one, other):
+    error = np.square(np.asarray(one, np.float64) - np.asarray(other, np.float64)).mean()
+    return 10 * np.log10(255**2 / error)
+
+
+class TestEncoding:
+    @pytest.mark.parametrize("tokens", [16, 64])
+    def test_the_picture_is_better_for_hardly_more_bytes(
+        self, codec, patient, make_picture, tokens
+    ):
+        picture = make_picture()
+        quick, slow = codec.encode(picture, tokens), patient.encode(picture, tokens)
+        assert psnr(codec.decode(slow), picture) > psnr(codec.decode(quick), picture) + 0.05
+        assert len(slow) <= 1.1 * len(quick)
+
+    def test_a_picture_of_several_tiles_is_better_too(self, codec, patient, make_picture):
+        picture = make_picture(400, 300)
+        quick, slow = (one.encode(picture, 32) for one in (codec, patient))
+        assert psnr(codec.decode(slow), picture) > psnr(codec.decode(quick), picture)
+
+    def test_files_keep_to_their_size(self, patient, make_picture):
+        for limit in (40, 120):
+            assert len(patient.encode(make_picture(), Target(max_bytes=limit))) <= limit
+
+    def test_decibels_are_reached_with_no_more_tokens(self, codec, patient, make_picture):
+        picture = make_picture()
+        wanted = psnr(codec.decode(codec.encode(picture, 40)), picture)
+        quick, slow = (one.encode(picture, Target(psnr=wanted)) for one in (codec, patient))
+        assert psnr(codec.decode(slow), picture) >= wanted - 0.01
+        assert codec.parse(slow).counts[0] <= codec.parse(quick).counts[0]
+
+    def test_effort_1_is_what_happens_without(self, codec, make_picture):
+        picture = make_picture()
+        assert Codec(device="cpu", effort=1).encode(picture, 8) == codec.encode(picture, 8)
+
+    @pytest.mark.parametrize("effort", [0, 5])
+    def test_other_efforts_do_not_exist(self, effort):
+        with pytest.raises(ValueError, match="effort 1 to 4"):
+            Codec(effort=effort)
+
+    def test_the_command_line_has_it(self, odp, codec, make_picture, tmp_path):
+        make_picture().save(tmp_path / "a.png")
+        for effort in ("1", "2"):
+            done = odp("encode", "-n", "8", "-e", effort, tmp_path / "a.png", tmp_path / effort)
+            assert done.code == 0, done.stderr
+        assert (tmp_path / "1").read_bytes() != (tmp_path / "2").read_bytes()
+
+    def test_published_models_have_no_search(self, installed_paper, make_picture):
+        with pytest.raises(ModelError, match="use effort 1"):
+            Codec(str(installed_paper.path), effort=2).encode(make_picture(), 8)
