@@ -39,6 +39,7 @@ class Run:
     max_bytes:  sizes in bytes, for all codecs alike.
     out:        folder for the results.
     lpips:      folder with weights of LPIPS-squeeze.
+    effort:     of `odp`.
     """
 
     pictures: dict[str, Path]
@@ -50,6 +51,7 @@ class Run:
     model: str
     device: str
     lpips: Path | None
+    effort: int = 1
 
     def targets(self) -> dict[str, Target]:
         """Setting -> what `odp` is asked for."""
@@ -138,7 +140,11 @@ def path_of(out: Path, row: Row) -> Path:
 def _describe(run: Run, versions: dict[str, str]) -> None:
     """Write down what the table cannot tell; refuse to mix runs whose results cannot be compared."""
     path = run.out / "run.json"
-    facts: dict[str, Any] = {"protocol": str(run.protocol), "model": find(run.model).fingerprint}
+    facts: dict[str, Any] = {
+        "protocol": str(run.protocol),
+        "model": find(run.model).fingerprint,
+        "effort": run.effort,
+    }
     before = json.loads(path.read_text()) if path.exists() else {}
     for name, value in facts.items():
         if before.get(name, value) != value:
@@ -267,9 +273,9 @@ def _painted(run: Run, data: bytes) -> np.ndarray:
 
 
 def _codec(run: Run) -> Codec:
-    return _loaded(run.model, run.device)
+    return _loaded(run.model, run.device, run.effort)
 
 
 @cache
-def _loaded(model: str, device: str) -> Codec:
-    return Codec(model, device, threads=1)
+def _loaded(model: str, device: str, effort: int) -> Codec:
+    return Codec(model, device, threads=1, effort=effort)

@@ -29,6 +29,13 @@ GROUP = 8  # files whose tiles share batches
 PIXELS = 64 << 20  # of all pictures that are in memory, unless a single one has more
 TILES_WITH_BAR = 50  # a picture of so many tiles has a progress bar of its own
 PIXELS_PER_TILE = 1 << 16
+
+
+def counted(number: int, noun: str) -> str:
+    """The number and the noun, which gets an s unless it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 FAILURES = (OdpError, OSError, MemoryError)  # of one file; the others go on
 
 

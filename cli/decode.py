@@ -80,7 +80,7 @@ def decode(
             "tokens_in_complete_file": header.tokens_per_tile,
             "cut": file.is_cut,
         }
-        line = f"{header.width}x{header.height}, {used} tokens used"
+        line = f"{header.width}x{header.height}, {batch.counted(used, 'token')} used"
         return batch.Done(facts, line, _cut(file) if file.is_cut else None)
 
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)

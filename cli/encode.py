@@ -42,10 +42,7 @@ def encode(
             help="More of the tokens where there is detail (always so without --tokens).",
         ),
     ] = False,
-    effort: Annotated[
-        int,
-        typer.Option("--effort", "-e", min=1, max=4, help="Above 1: seconds for better tokens."),
-    ] = 1,
+    effort: options.Effort = 1,
     background: options.Background = None,
     metadata: Annotated[
         str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
@@ -106,7 +103,9 @@ def encode(
             "bpp": round(bpp, 5),
         }
         size = f"{header.width}x{header.height}"
-        return batch.Done(facts, f"{size}, {used} tokens, {len(data)} bytes, {bpp:.4f} bpp")
+        return batch.Done(
+            facts, f"{size}, {batch.counted(used, 'token')}, {len(data)} bytes, {bpp:.4f} bpp"
+        )
 
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
     jobs = batch.plan(inputs, ".odp", suffixes())

@@ -65,7 +65,9 @@ def describe(data: bytes) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> str:
-    tokens = f"{'about ' if facts['adaptive'] else ''}{facts['tokens']} tokens"
+    from onedpiece.cli.batch import counted
+
+    tokens = ("about " if facts["adaptive"] else "") + counted(facts["tokens"], "token")
     if facts["tokens_here"] != facts["tokens_in_all"]:
         tokens += f" (cut: {facts['tokens_here']} of {facts['tokens_in_all']} in all are here)"
     parts = " + ".join(f"{size} {part}" for part, size in facts["bytes_by_part"].items() if size)
@@ -76,6 +78,6 @@ def _lines(facts: dict[str, Any]) -> str:
     name = facts["model_name"] or "not installed"
     return (
         f"{facts['input']}: {facts['width']}x{facts['height']} {facts['mode']}, "
-        f"{facts['tiles']} tile{'s' if facts['tiles'] > 1 else ''} of {tokens}\n"
+        f"{counted(facts['tiles'], 'tile')} of {tokens}\n"
         f"  model {facts['model']} ({name}), {facts['bytes']} bytes ({parts}), {facts['bpp']:.4f} bpp"
     )

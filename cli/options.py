@@ -31,6 +31,10 @@ ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a
 
 MAX_PIXELS = 16384**2  # onedpiece.bitstream.MAX_PIXELS, whose import would cost every verb numpy
 
+Effort = Annotated[
+    int,
+    typer.Option("--effort", "-e", min=1, max=4, help="Above 1: seconds for better tokens."),
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads of the networks; all cores if not given.")
 ]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,7 @@ def read_model(path: Path) -> Model:
             checksum=str(manifest.get("checksum", "")),
             source=dict(manifest.get("source", {})),
         )
-        if len(bytes.fromhex(model.fingerprint)) != hashlib.sha256().digest_size:
+        if not re.fullmatch("[0-9a-f]{64}", model.fingerprint):
             raise ValueError("a fingerprint is a SHA-256")
     except OSError:
         raise ModelError(f"no model in {path}") from None

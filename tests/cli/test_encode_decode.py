@@ -97,6 +97,8 @@ class TestDecode:
         (tmp_path / "short.odp").write_bytes(truncate(two_tiles, 5))
         result = run_odp("decode", odp_file, "prefix.png", "--tokens", 5)
         assert "5 tokens used" in result.stderr
+        result = run_odp("decode", odp_file, "one.png", "--tokens", 1)
+        assert "1 token used" in result.stderr
         assert run_odp("decode", "short.odp", "short.png").code == 0
         assert (tmp_path / "prefix.png").read_bytes() == (tmp_path / "short.png").read_bytes()
 

@@ -100,6 +100,7 @@ class TestBrokenModels:
             json.dumps({key: value for key, value in MANIFEST.items() if key != "fingerprint"}),
             json.dumps({**MANIFEST, "fingerprint": "not hexadecimal"}),
             json.dumps({**MANIFEST, "fingerprint": "abcd"}),
+            json.dumps({**MANIFEST, "fingerprint": "ab " * 32}),
             json.dumps({**MANIFEST, "blank": "grey"}),
             json.dumps({**MANIFEST, "blank": [1, 2]}),
             json.dumps({**MANIFEST, "blank": None}),
