@@ -9,6 +9,8 @@ MODEL is a model directory.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +24,16 @@ from onedpiece.runtime.torch import TorchRuntime
 from onedpiece.tokenizer import pixels, vit
 
 
-def eager(model: Model, threads: int, device: str = "cpu") -> TorchRuntime:
-    """PyTorch, in this whole process without what our modules save: results nobody asks for, and doubled pixels."""
+@contextmanager
+def eager(model: Model, threads: int, device: str = "cpu") -> Iterator[TorchRuntime]:
+    """PyTorch, until the end without what our modules save: results nobody asks for, and doubled pixels."""
     torch.set_num_threads(threads)
-    vit.through = _all_positions
-    pixels.convolve_doubled = _enlarge_and_convolve
-    return TorchRuntime(model, device)
+    ours = vit.through, pixels.convolve_doubled
+    vit.through, pixels.convolve_doubled = _all_positions, _enlarge_and_convolve
+    try:
+        yield TorchRuntime(model, device)
+    finally:
+        vit.through, pixels.convolve_doubled = ours
 
 
 def _all_positions(
@@ -44,13 +50,13 @@ def _enlarge_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 def main(verb: str, folder: str, source: str, out: str, threads: str) -> None:
     """Read a picture or tokens, load the model, run it, write the result."""
-    runtime = eager(read_model(Path(folder)), int(threads))
-    if verb == "encode":
-        picture = np.asarray(Image.open(source).convert("RGB"))
-        np.save(out, runtime.encode(picture[None]))
-    else:
-        decoded = runtime.decode(np.load(source))[0].round().astype(np.uint8)
-        Image.fromarray(decoded).save(out)
+    with eager(read_model(Path(folder)), int(threads)) as runtime:
+        if verb == "encode":
+            picture = np.asarray(Image.open(source).convert("RGB"))
+            np.save(out, runtime.encode(picture[None]))
+        else:
+            decoded = runtime.decode(np.load(source))[0].round().astype(np.uint8)
+            Image.fromarray(decoded).save(out)
 
 
 if __name__ == "__main__":

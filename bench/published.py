@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +78,19 @@ def published(name: str, in_pytorch: str | None, threads: int, device: str = "cp
 def _warm(model: Model, other: Model, threads: int) -> None:
     from onedpiece.bench.eager import eager
 
-    ours, theirs = OnnxRuntime(model, "cpu", threads), eager(other, threads)
+    ours, tile = OnnxRuntime(model, "cpu", threads), _tile()
+    with eager(other, threads) as theirs:
+        tokens = theirs.encode(tile)
+        for verb, here, there in (
+            ("encode", lambda: ours.encode(tile), lambda: theirs.encode(tile)),
+            ("decode", lambda: ours.decode(tokens), lambda: theirs.decode(tokens)),
+        ):
+            print(f"{verb + ', warm':24s} {race(here, there, WARM_RUNS)}", flush=True)
+
+
+def _tile() -> np.ndarray:
     with Image.open(PICTURE) as picture:
-        tile = np.asarray(picture.convert("RGB"))[None]
-    tokens = theirs.encode(tile)
-    for verb, here, there in (
-        ("encode", lambda: ours.encode(tile), lambda: theirs.encode(tile)),
-        ("decode", lambda: ours.decode(tokens), lambda: theirs.decode(tokens)),
-    ):
-        print(f"{verb + ', warm':24s} {race(here, there, WARM_RUNS)}", flush=True)
+        return np.asarray(picture.convert("RGB"))[None]
 
 
 def race(
@@ -141,17 +147,15 @@ def _on_gpu(model: Model, other: Model, threads: int) -> None:
 
     from onedpiece.bench.eager import eager
 
-    ours, theirs = OnnxRuntime(model, "cuda"), eager(other, threads, "cuda")
-    with Image.open(PICTURE) as picture:
-        tile = np.asarray(picture.convert("RGB"))[None]
-    for batch in BATCHES:
-        tiles = np.repeat(tile, batch, 0)
-        tokens = theirs.encode(tiles)
-        for kind in GPU_TYPES:
+    ours, tile = OnnxRuntime(model, "cuda"), _tile()
+    with eager(other, threads, "cuda") as theirs:
+        for batch, kind in product(BATCHES, GPU_TYPES):
+            tiles = np.repeat(tile, batch, 0)
+            tokens = theirs.encode(tiles)
             with torch.autocast("cuda", getattr(torch, kind), enabled=kind != "float32"):
                 for verb, here, there in (
-                    ("encode", lambda t=tiles: ours.encode(t), lambda t=tiles: theirs.encode(t)),
-                    ("decode", lambda t=tokens: ours.decode(t), lambda t=tokens: theirs.decode(t)),
+                    ("encode", partial(ours.encode, tiles), partial(theirs.encode, tiles)),
+                    ("decode", partial(ours.decode, tokens), partial(theirs.decode, tokens)),
                 ):
                     found = race(here, there, WARM_RUNS, torch.cuda.synchronize)
                     print(f"{f'{verb}, {batch}, {kind}':24s} {found}", flush=True)

@@ -145,7 +145,7 @@ def _describe(run: Run, versions: dict[str, str]) -> None:
         "model": find(run.model).fingerprint,
         "effort": run.effort,
     }
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = {"effort": 1, **json.loads(path.read_text())} if path.exists() else {}
     for name, value in facts.items():
         if before.get(name, value) != value:
             raise OdpError(f"{run.out} holds a run with another {name}: use another folder")

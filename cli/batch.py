@@ -31,12 +31,12 @@ TILES_WITH_BAR = 50  # a picture of so many tiles has a progress bar of its own
 PIXELS_PER_TILE = 1 << 16
 
 
+FAILURES = (OdpError, OSError, MemoryError)  # of one file; the others go on
+
+
 def counted(number: int, noun: str) -> str:
     """The number and the noun, which gets an s unless it is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-FAILURES = (OdpError, OSError, MemoryError)  # of one file; the others go on
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,11 @@ def decode(data: bytes, tokens: int = 256) -> Image:
     Data cut anywhere after the header decodes with the tokens that are there.
     Raises OdpError if the data cannot be decoded.
     """
-    return _codec().decode(data, tokens)
+    return _codec(1).decode(data, tokens)
 
 
 @cache
-def _codec(effort: int = 1) -> Codec:
+def _codec(effort: int) -> Codec:
     from onedpiece.codec import Codec
 
     return Codec(effort=effort)

@@ -26,7 +26,7 @@ from onedpiece.bitstream import (
 )
 from onedpiece.budget import Target
 from onedpiece.entropy import Tables
-from onedpiece.errors import OdpError
+from onedpiece.errors import ModelError, OdpError
 from onedpiece.grid import TILE
 from onedpiece.image import Picture, Reading, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
@@ -73,6 +73,8 @@ class Codec:
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads, self._progress = device, threads, progress
         self._rounds = ROUNDS[effort]
+        if self._rounds and not self.model.searchable:
+            raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
         self._runtimes: dict[str, Runtime] = {}
 
     def encode(self, image: Image.Image, target: Target | int = MAX_TOKENS) -> bytes:
@@ -115,37 +117,75 @@ class Codec:
         coded = self._analyse(self._cut(pictures, headers, details if target.adaptive else []))
         tokens = [np.stack(list(islice(coded, header.grid.count))) for header in headers]
 
-        def fitted() -> list[bytes]:
+        most = [
+            Allocation(header.grid.count * MAX_TOKENS, budget.levels(detail))
+            for header, detail in zip(headers, details, strict=True)
+        ]
+        if not self._rounds:
             return [
-                self._fit(picture, header, known, budget.levels(detail), target)
-                for picture, header, known, detail in zip(
-                    pictures, headers, tokens, details, strict=True
-                )
+                self._fit(*one, target) for one in zip(pictures, headers, tokens, most, strict=True)
             ]
+        return self._search(pictures, headers, tokens, most, target)
 
-        files = fitted()
-        if self._rounds:
-            tokens = self._improve(self._cut(pictures, headers, []), tokens, files)
-            files = fitted()
+    def _search(
+        self,
+        pictures: Sequence[Picture],
+        headers: Sequence[Header],
+        tokens: list[np.ndarray],
+        most: list[Allocation],
+        target: Target,
+    ) -> list[bytes]:
+        """Files of better tokens, no more of them than the files without a search have.
+
+        What those files do not have was chosen to follow the old tokens, and would make the picture worse.
+        """
+        quick = [
+            self._draft(*one, target) for one in zip(pictures, headers, tokens, most, strict=True)
+        ]
+        drafts = [parse(data, MAX_SIDE**2, self._tables_of) for data, _ in quick]
+        better = self._improve(self._cut(pictures, headers, []), drafts, tokens)
+        files = []
+        for picture, header, known, draft, (data, meets) in zip(
+            pictures, headers, better, drafts, quick, strict=True
+        ):
+            try:
+                files.append(self._fit(picture, header, known, draft.allocation, target))
+            except OdpError:
+                if not meets:
+                    raise
+                files.append(data)
         return files
 
+    def _draft(
+        self,
+        picture: Picture,
+        header: Header,
+        tokens: np.ndarray,
+        most: Allocation,
+        target: Target,
+    ) -> tuple[bytes, bool]:
+        """The file to improve, and whether it meets the target: decibels may be reached by improvement only."""
+        try:
+            return self._fit(picture, header, tokens, most, target), True
+        except OdpError:
+            if target.psnr is None:
+                raise
+            return build(header, tokens, _parts(picture), most, self.model.tables), False
+
     def _improve(
-        self, cut: Iterator[np.ndarray], tokens: list[np.ndarray], files: list[bytes]
+        self, cut: Iterator[np.ndarray], drafts: Sequence[OdpFile], tokens: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """Better tokens for pictures, as many as their files have for each tile."""
-        counts = np.concatenate([self.parse(data).counts for data in files]).clip(min=1)
-        known, done, better = np.concatenate(tokens), 0, []
+        """All tokens of pictures, those that the drafts have of them better."""
+        if not drafts:
+            return []
+        runtime, better = self._runtime(self.model), []
+        counts = np.concatenate([draft.counts for draft in drafts]).clip(min=1)
+        shown = np.concatenate([budget.shown(draft.header.grid) for draft in drafts])
+        known, done = np.concatenate(tokens), 0
         for batch in self._batches(cut):
             here = slice(done, done + len(batch))
-            better.append(
-                improve(
-                    self._runtime(self.model),
-                    np.stack(batch),
-                    known[here],
-                    counts[here],
-                    self._rounds,
-                )
-            )
+            now = known[here], counts[here], shown[here]
+            better.append(improve(runtime, np.stack(batch), *now, self._rounds))
             done = here.stop
             self._advance(len(batch))
         return np.split(np.concatenate(better), np.cumsum([len(one) for one in tokens])[:-1])
@@ -179,42 +219,44 @@ class Codec:
         picture: Picture,
         header: Header,
         tokens: np.ndarray,
-        levels: tuple[int, ...] | None,
+        most: Allocation,
         target: Target,
     ) -> bytes:
-        """The file that meets the target, from all tokens of the picture. Raises OdpError if there is none."""
+        """The file that meets the target, with at most so many tokens. Raises OdpError if there is none."""
         parts, tables = _parts(picture), self.model.tables
         count = header.grid.count
 
         def with_tokens(mean: int) -> bytes:
-            return build(header, tokens, parts, Allocation(count * mean, levels), tables)
-
-        def within(max_bytes: int, levels: tuple[int, ...] | None) -> bytes:
-            most = Allocation(count * MAX_TOKENS, levels)
-            return fitting(header, tokens, parts, most, tables, max_bytes)
+            return build(header, tokens, parts, Allocation(count * mean, most.levels), tables)
 
         if target.tokens is not None:
             return with_tokens(target.tokens)
         max_bytes = target.bytes_for(header.pixels)
         if max_bytes is not None:
             try:
-                return within(max_bytes, levels)
-            except OdpError:
-                return within(max_bytes, None)  # levels take some bytes themselves
+                return fitting(header, tokens, parts, most, tables, max_bytes)
+            except OdpError:  # levels take some bytes themselves
+                return fitting(header, tokens, parts, Allocation(most.total), tables, max_bytes)
         assert target.psnr is not None
-        return self._reach(target.psnr, picture, with_tokens)
+        return self._reach(target.psnr, picture, with_tokens, most.total // count)
 
-    def _reach(self, psnr: float, picture: Picture, written: Callable[[int], bytes]) -> bytes:
+    def _reach(
+        self,
+        psnr: float,
+        picture: Picture,
+        written: Callable[[int], bytes],
+        most: int,
+    ) -> bytes:
         """The first file, by tokens for each tile, that decodes with so many decibels. Raises OdpError."""
 
         def reached(mean: int) -> float:
             file = parse(written(mean), MAX_SIDE**2, self._tables_of)
             return _psnr(picture, self.decode_files([file])[0])
 
-        best = reached(MAX_TOKENS)
+        best = reached(most)
         if best < psnr:
-            raise OdpError(f"{psnr:g} dB cannot be reached: {MAX_TOKENS} tokens give {best:.2f} dB")
-        too_few, enough = 0, MAX_TOKENS
+            raise OdpError(f"{psnr:g} dB cannot be reached: {most} tokens give {best:.2f} dB")
+        too_few, enough = 0, most
         while enough - too_few > 1:
             middle = (too_few + enough) // 2
             if reached(middle) >= psnr:

@@ -5,7 +5,7 @@ import pytest
 
 from onedpiece.budget import Target
 from onedpiece.codec import Codec
-from onedpiece.errors import ModelError
+from onedpiece.errors import ModelError, OdpError
 from onedpiece.search import FIRST_SHARE, improve
 
 
@@ -15,7 +15,7 @@ class Scripted:
     def __init__(self, wanted, honest=True):
         self.wanted, self.honest, self.asked = wanted, honest, []
 
-    def propose(self, tiles, tokens, keep):
+    def propose(self, tiles, tokens, keep, shown):
         self.asked.append(tokens.copy())
         counts = np.arange(256) < keep[:, None]
         wrong = (tokens != self.wanted) & counts
@@ -23,32 +23,35 @@ class Scripted:
         return wrong.sum(1).astype(np.float32), codes, wrong.astype(np.float32)
 
 
-def start(tiles=1):
-    return np.zeros((tiles, 1), np.uint8), np.zeros((tiles, 256), np.uint16)
+def tried(runtime, counts, rounds):
+    """Tokens that were all 0, after a search."""
+    counts = np.array(counts)
+    tiles, tokens = np.zeros((len(counts), 1), np.uint8), np.zeros((len(counts), 256), np.uint16)
+    return improve(runtime, tiles, tokens, counts, np.full((len(counts), 2), 256), rounds)
 
 
 class TestTrying:
     def test_a_share_of_the_tokens_is_exchanged_in_each_round(self):
-        better = improve(Scripted(7), *start(), np.array([100]), rounds=2)
+        better = tried(Scripted(7), [100], rounds=2)
         assert (better == 7).sum() == 2 * FIRST_SHARE * 100
 
     def test_tokens_that_are_not_in_the_file_stay(self):
-        better = improve(Scripted(7), *start(2), np.array([5, 100]), rounds=200)
+        better = tried(Scripted(7), [5, 100], rounds=200)
         assert [(row == 7).sum() for row in better] == [5, 100]
         assert (better[0, 5:] == 0).all()
 
     def test_what_is_not_better_is_not_kept_and_fewer_are_tried(self):
         runtime = Scripted(7, honest=False)
-        better = improve(runtime, *start(), np.array([200]), rounds=6)
+        better = tried(runtime, [200], rounds=6)
         assert (better == 0).all()
-        tried = [int((tokens != 0).sum()) for tokens in runtime.asked[1:]]
-        assert tried == [20, 10, 5, 2, 1, 1]
+        numbers = [int((tokens != 0).sum()) for tokens in runtime.asked[1:]]
+        assert numbers == [20, 10, 5, 2, 1, 1]
         lonely = [int((tokens != 0).argmax()) for tokens in runtime.asked[-2:]]
         assert lonely[0] != lonely[1], "a token whose promise was false is not tried again"
 
     def test_it_ends_when_nothing_promises_anything(self):
         runtime = Scripted(0)
-        improve(runtime, *start(), np.array([256]), rounds=100)
+        tried(runtime, [256], rounds=100)
         assert len(runtime.asked) == 1
 
 
@@ -77,9 +80,12 @@ class TestEncoding:
         quick, slow = (one.encode(picture, 32) for one in (codec, patient))
         assert psnr(codec.decode(slow), picture) > psnr(codec.decode(quick), picture)
 
-    def test_files_keep_to_their_size(self, patient, make_picture):
-        for limit in (40, 120):
-            assert len(patient.encode(make_picture(), Target(max_bytes=limit))) <= limit
+    @pytest.mark.parametrize("limit", [40, 120, 300])
+    def test_files_keep_to_their_size_and_are_better(self, codec, patient, make_picture, limit):
+        picture, target = make_picture(), Target(max_bytes=limit)
+        quick, slow = codec.encode(picture, target), patient.encode(picture, target)
+        assert len(slow) <= limit
+        assert psnr(codec.decode(slow), picture) > psnr(codec.decode(quick), picture)
 
     def test_decibels_are_reached_with_no_more_tokens(self, codec, patient, make_picture):
         picture = make_picture()
@@ -87,6 +93,18 @@ class TestEncoding:
         quick, slow = (one.encode(picture, Target(psnr=wanted)) for one in (codec, patient))
         assert psnr(codec.decode(slow), picture) >= wanted - 0.01
         assert codec.parse(slow).counts[0] <= codec.parse(quick).counts[0]
+
+    def test_decibels_that_only_the_search_reaches(self, codec, patient, make_picture):
+        picture = make_picture()
+        wanted = psnr(codec.decode(codec.encode(picture)), picture) + 0.03
+        with pytest.raises(OdpError, match="cannot be reached"):
+            codec.encode(picture, Target(psnr=wanted))
+        assert psnr(codec.decode(patient.encode(picture, Target(psnr=wanted))), picture) >= wanted
+        with pytest.raises(OdpError, match="cannot be reached"):
+            patient.encode(picture, Target(psnr=60))
+
+    def test_no_pictures_make_no_files(self, patient):
+        assert patient.encode_many([]) == []
 
     def test_effort_1_is_what_happens_without(self, codec, make_picture):
         picture = make_picture()
@@ -104,6 +122,6 @@ class TestEncoding:
             assert done.code == 0, done.stderr
         assert (tmp_path / "1").read_bytes() != (tmp_path / "2").read_bytes()
 
-    def test_published_models_have_no_search(self, installed_paper, make_picture):
+    def test_published_models_have_no_search(self, installed_paper):
         with pytest.raises(ModelError, match="use effort 1"):
-            Codec(str(installed_paper.path), effort=2).encode(make_picture(), 8)
+            Codec(str(installed_paper.path), effort=2)

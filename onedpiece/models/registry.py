@@ -61,6 +61,11 @@ class Model:
         """How frequent its tokens are; None if that is not known. Raises ModelError if it cannot be read."""
         return _tables(self.weights, self.fingerprint)
 
+    @property
+    def searchable(self) -> bool:
+        """Whether it can search for better tokens (`onedpiece.search`)."""
+        return (self.path / "search.onnx").is_file()
+
     def is_intact(self) -> bool:
         """Whether the weights are those that the fingerprint, or else the checksum, was taken of."""
         return sha256(self.weights) == (self.checksum or self.fingerprint)

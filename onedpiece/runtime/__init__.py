@@ -22,10 +22,11 @@ class Runtime(Protocol):
         """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255."""
 
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the first keep[b] tokens of each tile cost, and for each token the code that promises most.
 
-        tiles uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,) -> cost float32 (B,), codes int32 (B, 256) and gains
-        float32 (B, 256), by how much the cost would fall. Raises ModelError if the model has no such network.
+        tiles uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,), shown (B, 2), the width and height that count of each
+        tile -> cost float32 (B,), codes int32 (B, 256) and gains float32 (B, 256), by how much the cost would fall.
+        For models that are `Model.searchable`.
         """

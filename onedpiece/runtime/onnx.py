@@ -7,6 +7,7 @@ import ctypes
 import io
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ class OnnxRuntime:
         return self._run(self._decoder, {"tokens": tokens.astype(np.int32)})[0]
 
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        known = {"tokens": tokens.astype(np.int32), "keep": keep.astype(np.int32)}
-        cost, codes, gains = self._run(self._search, {"pixels": tiles, **known})
+        numbers = {"tokens": tokens, "keep": keep, "shown": shown}
+        inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
+        cost, codes, gains = self._run(self._search, {"pixels": tiles, **inputs})
         return cost, codes, gains
 
     def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -66,10 +68,7 @@ class OnnxRuntime:
 
     @cached_property
     def _search(self) -> Any:
-        graph = self._model.path / "search.onnx"
-        if not graph.is_file():
-            raise ModelError(f"{self._model.name} has no search for better tokens: use effort 1")
-        return self._load(graph)
+        return self._load(self._model.path / "search.onnx")
 
     def _load(self, graph: Path) -> Any:
         # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
@@ -109,7 +108,11 @@ class OnnxRuntime:
                 f"onnxruntime-gpu installed ({error})"
             ) from error
         try:
-            session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            # In a thread of its own: the one that makes a session treats such numbers as zero from then on.
+            with ThreadPoolExecutor(1) as thread:
+                session = thread.submit(
+                    onnxruntime.InferenceSession, graph, options, providers=providers
+                ).result()
         except Exception:  # its own exceptions have no common base
             return None
         session.disable_fallback()  # it would print to stdout and change the device unasked

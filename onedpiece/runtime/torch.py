@@ -35,11 +35,11 @@ class TorchRuntime:
 
     @torch.no_grad()
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray
+        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not isinstance(self._module, SpectralOneDPiece):
             raise ModelError("only models with a spectral start have a search for better tokens")
-        inputs = (tiles, tokens.astype(np.int32), keep.astype(np.int32))
+        inputs = (tiles, *(value.astype(np.int32) for value in (tokens, keep, shown)))
         found = Proposals(self._module)(*(torch.tensor(x, device=self.device) for x in inputs))
         cost, codes, gains = (value.cpu().numpy() for value in found)
         return cost, codes, gains

@@ -75,27 +75,26 @@ def export(
     pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
     tokens = torch.zeros(2, TOKENS, dtype=torch.int32)
     batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=TOKENS)
-    encoder, decoder = _Encoder(model), _Decoder(model)
-    for path, module, entries, inputs, outputs in (
-        (folder / "encoder.onnx", encoder, _entries(encoder), {"pixels": pixels}, ["tokens"]),
-        (
-            folder / "decoder.onnx",
-            decoder,
-            _entries(decoder),
-            {"tokens": tokens[:, :5]},
-            ["pixels"],
-        ),
-    ):
-        dynamic = {0: batch, 1: count} if module is decoder else {0: batch}
-        _write_graph(module, entries, inputs, (dynamic,), outputs, path, weights)
+    graph: nn.Module = _Encoder(model)
+    _write_graph(
+        graph,
+        _entries(graph),
+        {"pixels": pixels},
+        ({0: batch},),
+        ["tokens"],
+        folder / "encoder.onnx",
+    )
+    graph, some = _Decoder(model), {"tokens": tokens[:, :5]}
+    _write_graph(
+        graph, _entries(graph), some, ({0: batch, 1: count},), ["pixels"], folder / "decoder.onnx"
+    )
     if isinstance(model, SpectralOneDPiece):
-        keep = torch.full((2,), TOKENS, dtype=torch.int32)
-        inputs = {"pixels": pixels, "tokens": tokens, "keep": keep}
-        graph, entries = traced(Proposals(model), tuple(inputs.values()))
-        entries = {name: entry.removeprefix("model.") for name, entry in entries.items()}
-        outputs = ["cost", "codes", "gains"]
-        path = folder / "search.onnx"
-        _write_graph(graph, entries, inputs, ({0: batch},) * 3, outputs, path, weights)
+        keep, shown = torch.full((2,), TOKENS).int(), torch.full((2, 2), IMAGE).int()
+        inputs = {"pixels": pixels, "tokens": tokens, "keep": keep, "shown": shown}
+        graph, names = traced(Proposals(model), tuple(inputs.values()))
+        entries = {name: entry.removeprefix("model.") for name, entry in names.items()}
+        results = ["cost", "codes", "gains"]
+        _write_graph(graph, entries, inputs, ({0: batch},) * 4, results, folder / "search.onnx")
     return write_manifest(
         folder,
         {
@@ -140,9 +139,8 @@ def _write_graph(
     dynamic: tuple[dict, ...],
     outputs: list[str],
     path: Path,
-    weights: Path,
 ) -> None:
-    """entries: which of the module's parameters and buffers is which entry of the weights file."""
+    """entries: which of the module's parameters and buffers is which entry of the weights file beside `path`."""
     with quiet():
         program = torch.onnx.export(
             module.eval(),
@@ -162,7 +160,7 @@ def _write_graph(
             should_fold=lambda node: None if _is_free(node, set(entries)) else False,
         )
     graph = program.model_proto
-    point_at_weights(graph, weights, lambda name: entries.get(name, ""))
+    point_at_weights(graph, path.parent / "weights.safetensors", lambda name: entries.get(name, ""))
     del graph.metadata_props[:]
     for node in graph.graph.node:
         del node.metadata_props[:]

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from onedpiece.tokenizer.config import IMAGE
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 
 
@@ -26,10 +27,13 @@ class Proposals(nn.Module):
 
     def __init__(self, model: SpectralOneDPiece) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False)
+        self.model = model
 
-    def forward(self, pixels: Tensor, tokens: Tensor, keep: Tensor) -> tuple[Tensor, ...]:
-        """pixels uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,) in 1..256, integers.
+    def forward(
+        self, pixels: Tensor, tokens: Tensor, keep: Tensor, shown: Tensor
+    ) -> tuple[Tensor, ...]:
+        """pixels uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,) in 1..256, integers; shown (B, 2) is the width and
+        the height of what counts of each tile, from the upper left.
 
         Returns cost (B,), codes int32 (B, 256) and gains (B, 256): by how much the cost falls, if all is as it seems;
         never below 0, and 0 for the first token, which names the class, and from `keep` on.
@@ -39,7 +43,7 @@ class Proposals(nn.Module):
         with torch.enable_grad():
             vectors = quantizer.codes(tokens).detach().requires_grad_()
             decoded = self.model.paint(tokens, vectors, keep.long()).clamp(0, 1)
-            error = (decoded - original).square().flatten(1).sum(1)
+            error = ((decoded - original).square() * _inside(shown)).flatten(1).sum(1)
             (gradient,) = torch.autograd.grad(error.sum(), vectors)
         vectors, error = vectors.detach(), error.detach()
 
@@ -62,6 +66,13 @@ class Proposals(nn.Module):
         counts = place < keep[:, None]
         cost = error + (torch.cat(paid, 1) * counts).sum(1)
         return cost, torch.cat(codes, 1), torch.cat(gains, 1) * (counts & (place > 0))
+
+
+def _inside(shown: Tensor) -> Tensor:
+    """Widths and heights (B, 2) -> 1 where pixels count, else 0: (B, 1, 256, 256)."""
+    place = torch.arange(IMAGE, device=shown.device)
+    columns, rows = (place < shown[:, axis, None] for axis in (0, 1))
+    return (rows[:, None, :, None] & columns[:, None, None, :]).float()
 
 
 def traced(
@@ -91,9 +102,16 @@ def _convolution_backward(
     bias_sizes: Any,
     stride: list[int],
     padding: list[int],
+    dilation: list[int],
     *others: Any,
 ) -> tuple[Tensor, None, None]:
-    """By the input alone: ONNX has no such operation, but convolutions both ways."""
+    """By the input alone, for the kinds of convolution that the decoder has: ONNX has no such operation."""
+    if (
+        max(dilation) > 1
+        or weight.shape[1] != x.shape[1]
+        or (max(stride) > 1 and stride != [*weight.shape[2:]])
+    ):
+        raise NotImplementedError("a convolution with dilation, groups or overlapping strides")
     if max(stride) == 1:
         back = weight.flip(2, 3).transpose(0, 1)
         return F.conv2d(gradient, back, padding=weight.shape[2] - 1 - padding[0]), None, None

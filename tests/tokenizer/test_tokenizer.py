@@ -212,22 +212,27 @@ class TestProposals:
         tables.class_mean[:, :: TINY.spectral.frequencies**2] = 128
         pixels = torch.randint(100, 150, (1, 256, 256, 3), dtype=torch.uint8)
         tokens, keep = torch.randint(0, CODES, (1, TOKENS)), torch.tensor([90])
+        shown = torch.tensor([[256, 256]])
         with torch.no_grad():
-            cost, codes, gains = Proposals(model)(pixels, tokens, keep)
+            cost, codes, gains = Proposals(model)(pixels, tokens, keep, shown)
             for place in gains[0].topk(3).indices:
                 tried = tokens.clone()
                 tried[0, place] = codes[0, place]
-                new_cost, *_ = Proposals(model)(pixels, tried, keep)
+                new_cost, *_ = Proposals(model)(pixels, tried, keep, shown)
                 assert float(cost - new_cost) == pytest.approx(float(gains[0, place]), rel=0.01)
 
-    def test_the_cost_is_the_squared_error_and_the_price_of_the_bits(self, tiny, pixels):
+    def test_the_cost_is_the_squared_error_of_what_shows_and_the_price_of_the_bits(
+        self, tiny, pixels
+    ):
         original = (pixels * 255).round().byte().permute(0, 2, 3, 1)
         tokens = tiny.encode(original.permute(0, 3, 1, 2).float() / 255)
         keep = torch.full((len(tokens),), 40)
         with torch.no_grad():
-            cost, *_ = Proposals(tiny)(original, tokens, keep)
+            cost, *_ = Proposals(tiny)(
+                original, tokens, keep, torch.tensor([[200, 90]] * len(keep))
+            )
             decoded = tiny.decode(tokens[:, :40]).clamp(0, 1).permute(0, 2, 3, 1)
-            error = (decoded - original / 255).square().flatten(1).sum(1)
+            error = (decoded - original / 255).square()[:, :90, :200].flatten(1).sum(1)
             tables = tiny.quantize
             bits = tables.bits()[tables.block_of, tokens]
             energy = tables.scale[tables.label(tokens)].square()
