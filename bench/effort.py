@@ -17,36 +17,52 @@ from onedpiece.codec import Codec
 from onedpiece.search import ROUNDS
 
 LENGTHS = (16, 64, 256)
+PREFIXES = (16, 64, 128, 256)
 
 
 def main(paths: Sequence[Path]) -> None:
-    """Print a table: gains are at equal bytes, by the slope of effort 1 from half as many tokens."""
+    """Print two tables: gains at equal bytes, by the slope of effort 1 from half as many tokens; and prefixes."""
     images = [Image.fromarray(read(path, Protocol.paper).pixels) for path in paths]
     codecs = {effort: Codec(device="cpu", effort=effort) for effort in ROUNDS}
+    quick = codecs[1]
     print(f"{machine()}; {len(images)} pictures, one after the other, whole files\n")
     print("| tokens | effort | bytes | PSNR, dB | gain at equal bytes, dB | s a picture |")
     print("|---" * 6 + "|")
+    cut = {}
     for tokens in LENGTHS:
-        half, _ = _measured(codecs[1], images, tokens // 2)
-        plain, _ = _measured(codecs[1], images, tokens)
-        slope = (plain[1] - half[1]) / np.log(plain[0] / half[0])
+        half = [quick.encode(image, tokens // 2) for image in images]
         for effort, codec in codecs.items():
-            (size, score), seconds = _measured(codec, images, tokens)
+            start = time.perf_counter()
+            files = [codec.encode(image, tokens) for image in images]
+            seconds = (time.perf_counter() - start) / len(images)
+            size, score = _size(files), _score(quick, files, images)
+            if effort == 1:
+                plain = size, score
+                slope = (score - _score(quick, half, images)) / np.log(size / _size(half))
             gain = score - plain[1] - slope * np.log(size / plain[0])
             row = f"{tokens} | {effort} | {size:.1f} | {score:.2f} | {gain:.2f} | {seconds:.2f}"
             print(f"| {row} |", flush=True)
+            if tokens == max(PREFIXES):
+                cut[effort] = [_score(quick, files, images, prefix) for prefix in PREFIXES]
+    print(
+        f"\n| effort, for {max(PREFIXES)} tokens | {' | '.join(f'first {p}' for p in PREFIXES)} |"
+    )
+    print("|---" * (len(PREFIXES) + 1) + "|")
+    for effort, scores in cut.items():
+        print(f"| {effort} | {' | '.join(f'{score:.2f}' for score in scores)} |")
 
 
-def _measured(codec: Codec, images: list[Image.Image], tokens: int) -> tuple[np.ndarray, float]:
-    """Mean bytes and mean PSNR, and seconds for encoding one picture."""
-    start = time.perf_counter()
-    files = [codec.encode(image, tokens) for image in images]
-    seconds = (time.perf_counter() - start) / len(images)
-    scores = [
-        psnr(np.asarray(image), np.asarray(codec.decode(data)))
-        for image, data in zip(images, files, strict=True)
-    ]
-    return np.array([np.mean([len(data) for data in files]), np.mean(scores)]), seconds
+def _size(files: list[bytes]) -> float:
+    return float(np.mean([len(data) for data in files]))
+
+
+def _score(
+    codec: Codec, files: list[bytes], images: list[Image.Image], tokens: int = max(PREFIXES)
+) -> float:
+    """Mean PSNR of what the first tokens give."""
+    decoded = codec.decode_many(files, tokens)
+    pairs = zip(images, decoded, strict=True)
+    return float(np.mean([psnr(np.asarray(image), np.asarray(made)) for image, made in pairs]))
 
 
 if __name__ == "__main__":

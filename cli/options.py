@@ -33,7 +33,7 @@ MAX_PIXELS = 16384**2  # onedpiece.bitstream.MAX_PIXELS, whose import would cost
 
 Effort = Annotated[
     int,
-    typer.Option("--effort", "-e", min=1, max=4, help="Above 1: seconds for better tokens."),
+    typer.Option("--effort", "-e", min=1, max=3, help="Above 1: seconds for better tokens."),
 ]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads of the networks; all cores if not given.")

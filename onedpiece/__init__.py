@@ -38,7 +38,7 @@ def encode(
 
     tokens: 1 to 256 tokens of 12 bits for each 256x256 tile; 256 if nothing else is asked for. Instead, ask for a file
     of at most `max_bytes`, or `bpp` bits per pixel, or for `psnr` decibels. `adaptive` gives more of the tokens to
-    tiles that need them, as the last three always do. `effort`, 1 to 4, spends seconds on better tokens.
+    tiles that need them, as the last three always do. `effort`, 1 to 3, spends seconds on better tokens.
 
     Raises OdpError if the picture cannot be encoded or the target cannot be reached, ValueError for more than one
     target or what is out of range.

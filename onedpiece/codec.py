@@ -49,7 +49,7 @@ class Codec:
     batch: tiles that go through a network at once; memory grows with it.
     max_pixels: larger pictures are refused.
     progress: called with a number of tiles whenever so many more have gone through a network.
-    effort: 1 to 4; above 1, encoding searches for better tokens, for seconds a tile.
+    effort: 1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
 
     An object is for one thread at a time. Raises UnknownModel or ModelError; networks are loaded when they are
     first needed, so that any call can raise DeviceError or ModelError too.

@@ -10,7 +10,7 @@ import numpy as np
 
 from onedpiece.runtime import Runtime
 
-ROUNDS = {1: 0, 2: 4, 3: 12, 4: 36}
+ROUNDS = {1: 0, 2: 4, 3: 12}
 """Effort -> how many times exchanges are tried (docs/benchmarks.md has what they gain)."""
 
 FIRST_SHARE = 0.1  # of a tile's tokens, exchanged together at first
