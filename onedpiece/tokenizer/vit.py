@@ -17,6 +17,7 @@ from onedpiece.tokenizer.config import IMAGE, PATCH, TOKENS, Vit
 PATCHES = (IMAGE // PATCH) ** 2
 FIRST_LATENT = 1 + PATCHES
 ALL = slice(None)
+NOTHING = 1e-30  # shares of attention below this are none
 
 
 class Attention(nn.Module):
@@ -46,9 +47,11 @@ class Attention(nn.Module):
         else:
             # On a CPU, the fused kernel's backward pass is several times slower than this; ONNX has no such kernel.
             logits = (q * (1 / math.sqrt(width // self.heads))) @ k.transpose(-2, -1)
-            mixed = (
-                torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1) @ v
-            )
+            shares = torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1)
+            if torch.onnx.is_in_onnx_export():
+                # Processors are slow on numbers below 1e-38, of which a softmax makes many.
+                shares = F.threshold(shares, NOTHING, 0.0)
+            mixed = shares @ v
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, -1, width))
 
 
