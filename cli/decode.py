@@ -35,6 +35,14 @@ def decode(
             "--tokens", "-n", min=1, max=256, help="Use at most so many tokens of each tile."
         ),
     ] = 256,
+    grain: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How much detail to add that no token describes: 0 for the highest PSNR.",
+        ),
+    ] = 1.0,
     allow_truncated: Annotated[
         bool, typer.Option(help="Decode files that were cut off, with a warning, or refuse them.")
     ] = True,
@@ -86,7 +94,7 @@ def decode(
     inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
     jobs = batch.plan(inputs, ".png", {".odp"})
     with batch.tile_bar(jobs, weigh, quiet or json) as advance:
-        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance)
+        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance, grain=grain)
 
         def read(job: batch.Job) -> OdpFile:
             _format_of(job.target)

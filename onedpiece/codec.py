@@ -50,6 +50,8 @@ class Codec:
     max_pixels: larger pictures are refused.
     progress: called with a number of tiles whenever so many more have gone through a network.
     effort: 1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
+    grain: how much detail that no token describes is added to decoded pictures, 0 to 1: 0 gives the smallest squared
+        error, 1 looks most like the original. For models that have it.
 
     An object is for one thread at a time. Raises UnknownModel or ModelError; networks are loaded when they are
     first needed, so that any call can raise DeviceError or ModelError too.
@@ -64,7 +66,10 @@ class Codec:
         max_pixels: int = MAX_PIXELS,
         progress: Callable[[int], None] | None = None,
         effort: int = 1,
+        grain: float = 1.0,
     ) -> None:
+        if not 0 <= grain <= 1:
+            raise ValueError("grain must be 0 to 1")
         if batch < 1 or device not in DEVICES or effort not in ROUNDS:
             raise ValueError(
                 f"batch must be at least 1, device one of {', '.join(DEVICES)}, and effort 1 to {max(ROUNDS)}"
@@ -72,6 +77,7 @@ class Codec:
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads, self._progress = device, threads, progress
+        self._grain = grain
         self._rounds = ROUNDS[effort]
         if self._rounds and not self.model.searchable:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
@@ -325,7 +331,9 @@ class Codec:
 
     def _runtime(self, model: Model) -> Runtime:
         if model.fingerprint not in self._runtimes:
-            self._runtimes[model.fingerprint] = OnnxRuntime(model, self._device, self._threads)
+            self._runtimes[model.fingerprint] = OnnxRuntime(
+                model, self._device, self._threads, self._grain
+            )
         return self._runtimes[model.fingerprint]
 
     def _batches(self, items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -27,14 +27,17 @@ class OnnxRuntime:
 
     device: "cuda", "cpu" or "auto" (CUDA where there is a working one).
     threads: CPU threads of a network; all cores if None.
+    grain:   how much detail that no token describes is added to pictures, for models that can; 1 as learned.
 
     Raises DeviceError if CUDA was asked for and does not work, ModelError if a graph does not load.
     """
 
-    def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, model: Model, device: str = "auto", threads: int | None = None, grain: float = 1.0
+    ) -> None:
         if device not in DEVICES:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}")
-        self._model, self._threads = model, threads
+        self._model, self._threads, self._grain = model, threads, grain
         self._explicit = device == "cuda"
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
@@ -42,7 +45,10 @@ class OnnxRuntime:
         return self._run(self._encoder, {"pixels": tiles})[0].astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        return self._run(self._decoder, {"tokens": tokens.astype(np.int32)})[0]
+        inputs = {"tokens": tokens.astype(np.int32)}
+        if self._model.has_grain:
+            inputs["grain"] = np.array([self._grain], np.float32)
+        return self._run(self._decoder, inputs)[0]
 
     def propose(
         self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray

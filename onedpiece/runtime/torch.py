@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -16,10 +18,11 @@ from onedpiece.tokenizer.weights import load
 class TorchRuntime:
     """A model's PyTorch module, in float32. Raises ModelError for a model that only has int8 weights."""
 
-    def __init__(self, model: Model, device: str = "cpu") -> None:
+    def __init__(self, model: Model, device: str = "cpu", grain: float = 1.0) -> None:
         if model.precision == "int8":
             raise ModelError(f"{model.name} is int8, which PyTorch does not run here")
         self.device = device
+        self._grain: dict[str, Any] = {"grain": grain} if model.has_grain else {}
         config = Config.from_dict(model.config)
         self._module = load(config, model.path / "weights.safetensors").to(device)
 
@@ -30,7 +33,8 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        pixels = self._module.decode(torch.from_numpy(tokens.astype(np.int64)).to(self.device))
+        known = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
+        pixels = self._module.decode(known, **self._grain)
         return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()

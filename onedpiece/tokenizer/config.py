@@ -44,8 +44,8 @@ class Config:
 
     spectral None is the paper's model: L2-normalised vector quantiser with `code_dim` channels and the
     MaskGIT-VQGAN pixel decoder. Otherwise tokens start from the cosine transform and the pixel decoder
-    repairs the picture that they describe, with `channels` channels in `depth` residual blocks and, if `grain` is
-    set, noise to make texture of.
+    repairs the picture that they describe, with `channels` channels in `depth` residual blocks; if `grain` is set,
+    detail is added that no token describes (`grain.py`).
 
     tokens: latent tokens of the paper's model; 256 but for TiTok (arXiv 2406.07550), whose shape is the same.
     base:   channels of the MaskGIT-VQGAN decoder at full resolution, a multiple of 32.
@@ -78,8 +78,7 @@ class Config:
 CONFIGS = {
     config.name: config
     for config in (
-        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
-        Config("textured", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), depth=8, grain=True),
+        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), grain=True),
         Config(
             "large", Vit(512, 2, 8), Vit(512, 6, 8), Spectral(), channels=160, depth=6, grain=True
         ),
@@ -90,6 +89,7 @@ CONFIGS = {
             Spectral(16, 2, 4, (1, 15) + (16,) * 15),
             channels=8,
             depth=1,
+            grain=True,
         ),
         Config("one-d-piece-s-256", Vit(512, 8, 8), Vit(512, 8, 8)),
         Config("one-d-piece-b-256", Vit(768, 12, 12), Vit(768, 12, 12)),

@@ -2,7 +2,8 @@
 
     weights.safetensors   every table and parameter once, large ones as float16 unless float32 is asked for
     encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
-    decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
+    decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255; models with grain have
+                          a second input, grain float32 (1,), how much of it is added, 1 as learned
     search.onnx           what `Proposals.forward` gives; models with a spectral start only
     model.json            name, fingerprint, configuration
 
@@ -50,8 +51,10 @@ class _Decoder(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.model.decode(tokens.long()).clamp(0, 1).permute(0, 2, 3, 1) * 255
+    def forward(self, tokens: Tensor, grain: Tensor | None = None) -> Tensor:
+        options = {} if grain is None else {"grain": grain}
+        decoded = self.model.decode(tokens.long(), **options)
+        return decoded.clamp(0, 1).permute(0, 2, 3, 1) * 255
 
 
 def export(
@@ -84,10 +87,12 @@ def export(
         ["tokens"],
         folder / "encoder.onnx",
     )
-    graph, some = _Decoder(model), {"tokens": tokens[:, :5]}
-    _write_graph(
-        graph, _entries(graph), some, ({0: batch, 1: count},), ["pixels"], folder / "decoder.onnx"
-    )
+    graph, some, dynamic = _Decoder(model), {"tokens": tokens[:, :5]}, [{0: batch, 1: count}]
+    if model.config.grain:
+        some["grain"] = torch.ones(1)
+        dynamic.append({})
+    path = folder / "decoder.onnx"
+    _write_graph(graph, _entries(graph), some, tuple(dynamic), ["pixels"], path)
     if isinstance(model, SpectralOneDPiece):
         keep, shown = torch.full((2,), TOKENS).int(), torch.full((2, 2), IMAGE).int()
         inputs = {"pixels": pixels, "tokens": tokens, "keep": keep, "shown": shown}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from onedpiece.tokenizer.config import TOKENS, Config
+from onedpiece.tokenizer.grain import Grain
 from onedpiece.tokenizer.pixels import (
     PIXEL_CODES,
     WORK,
@@ -101,7 +102,8 @@ class SpectralOneDPiece(OneDPiece):
         self.quality = nn.Embedding(TOKENS, width)
         self.kind = nn.Embedding(config.spectral.classes, width)
         self.hint = PatchHint(width)
-        self.repair = RepairDecoder(width, config.channels, config.depth, config.grain)
+        self.repair = RepairDecoder(width, config.channels, config.depth)
+        self.grain = Grain(config.channels) if config.grain else None
         nn.init.normal_(self.quality.weight, std=0.02)
         nn.init.normal_(self.kind.weight, std=0.02)
         self.register_buffer(
@@ -111,10 +113,14 @@ class SpectralOneDPiece(OneDPiece):
     def encode(self, pixels: Tensor) -> Tensor:
         return self._quantise(pixels, self._offsets(pixels))
 
-    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        return self.paint(tokens, self.quantize.codes(tokens), keep)
+    def decode(
+        self, tokens: Tensor, keep: Tensor | None = None, grain: float | Tensor = 1.0
+    ) -> Tensor:
+        """grain: how much of the detail is added that no token describes; 0 gives the smallest squared error."""
+        return self._with_grain(tokens, self.quantize.codes(tokens), keep, grain)
 
-    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor, keep: Tensor, grain: bool = False) -> tuple[Tensor, Tensor]:
+        """The picture is the one of smallest error, unless `grain` asks for the one that `decode` gives."""
         offsets = self._offsets(pixels)
         tokens = self._quantise(pixels, offsets)
         codes = self.quantize.codes(tokens)
@@ -122,7 +128,8 @@ class SpectralOneDPiece(OneDPiece):
             codes = (
                 codes + offsets - offsets.detach()
             )  # straight through: the encoder feels the codes' gradient
-        return self.paint(tokens, codes, keep), pixels.new_zeros(())
+        draw = self._with_grain if grain else self.paint
+        return draw(tokens, codes, keep), pixels.new_zeros(())
 
     def spectral_picture(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         """What the tokens describe before any repair, (B, 3, 256, 256)."""
@@ -140,6 +147,24 @@ class SpectralOneDPiece(OneDPiece):
             return self.quantize.tokens(self.quantize.analyse(pixels), offsets)
 
     def paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> Tensor:
+        """The picture of smallest squared error: what search and the first phase of training are about."""
+        return self._paint(tokens, codes, keep)[0]
+
+    def _with_grain(
+        self,
+        tokens: Tensor,
+        codes: Tensor,
+        keep: Tensor | None,
+        grain: float | Tensor = 1.0,
+    ) -> Tensor:
+        picture, features = self._paint(tokens, codes, keep)
+        if self.grain is None:
+            return picture
+        with torch.autocast(tokens.device.type, enabled=False):
+            return picture + grain * self.grain(picture, features.float(), tokens[:, 0])
+
+    def _paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The picture before grain, and the features that it was repaired with."""
         with torch.autocast(tokens.device.type, enabled=False):
             coefficients = self.quantize.coefficients(tokens, codes, keep)
             picture = self.quantize.synthesise(coefficients, self.quantize.basis)
@@ -148,4 +173,5 @@ class SpectralOneDPiece(OneDPiece):
         known = self.quality(count - 1) + self.kind(self.quantize.label(tokens))
         small = small * 2 - 1
         patches = self.decoder(codes, keep, torch.cat((known[:, None], self.hint(small)), 1))
-        return picture + self.repair(patches, small, known).float()
+        residual, features = self.repair(patches, small, known)
+        return picture + residual.float(), features

@@ -139,13 +139,9 @@ class _RepairBlock(nn.Module):
 
 
 class RepairDecoder(nn.Module):
-    """Residual to add to a spectral picture: thin convolutions over 4x4-pixel cells; starts as exactly zero.
+    """Residual to add to a spectral picture: thin convolutions over 4x4-pixel cells; starts as exactly zero."""
 
-    With `grain`, it is given a field of noise half-way, out of which it can make texture that does not repeat from cell
-    to cell: always the same field, so that the same tokens give the same picture.
-    """
-
-    def __init__(self, width: int, channels: int, depth: int, grain: bool) -> None:
+    def __init__(self, width: int, channels: int, depth: int) -> None:
         super().__init__()
         per_cell = channels // 4
         self.from_patches = nn.Linear(width, per_cell * (WORK // GRID) ** 2)
@@ -154,38 +150,18 @@ class RepairDecoder(nn.Module):
         self.blocks = nn.ModuleList(_RepairBlock(channels, width) for _ in range(depth))
         self.head = nn.Conv2d(channels, 3 * CELL * CELL, 3, padding=1)
         self.paint = nn.PixelShuffle(CELL)
-        self.grain = _Grain(channels) if grain else None
         zero_(self.head)
 
-    def forward(self, patches: Tensor, small: Tensor, condition: Tensor) -> Tensor:
-        """patches (B, 256, width), small (B, 3, 64, 64), condition (B, width) -> residual (B, 3, 256, 256)."""
+    def forward(self, patches: Tensor, small: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """patches (B, 256, width), small (B, 3, 64, 64), condition (B, width) -> residual (B, 3, 256, 256), and the
+        features that it is made of (B, channels, 64, 64).
+        """
         told = self.shuffle(self.from_patches(patches).transpose(1, 2).unflatten(2, (GRID, GRID)))
         x = self.stem(torch.cat((small, told), 1))
-        for index, block in enumerate(self.blocks):
-            if self.grain and index == len(self.blocks) // 2:
-                x = self.grain(x)
+        for block in self.blocks:
             x = block(x, condition)
-        return self.paint(self.head(F.gelu(x)))
-
-
-class _Grain(nn.Module):
-    """Adds filtered noise, as strong as the features of each cell ask for; none at first."""
-
-    noise: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.filter = nn.Conv2d(CELL * CELL, channels, 3, padding=1)
-        self.gain = nn.Conv2d(channels, channels, 1)
-        noise = torch.randn(1, CELL * CELL, WORK, WORK, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("noise", noise.half().float())
-        zero_(self.filter)
-
-    def forward(self, x: Tensor) -> Tensor:
-        noise = self.noise
-        if self.training:  # other noise every time, so that none of it can be learned by heart
-            noise = torch.randn(len(x), *noise.shape[1:], device=x.device)
-        return x + self.filter(noise) * self.gain(x)
+        features = F.gelu(x)
+        return self.paint(self.head(features)), features
 
 
 class PatchHint(nn.Module):

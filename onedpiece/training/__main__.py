@@ -171,6 +171,7 @@ def _train(args: argparse.Namespace, share: Share, device: str) -> None:
     recipe = Recipe.load(args.recipe) if args.recipe else None
     has_convnext = args.features and (args.features / ConvNext.FILE).exists()
     has_vgg = args.features and (args.features / Vgg.FILE).exists()
+    has_lpips = args.features and (args.features / Lpips.FILE).exists()
     trainer = Trainer.resume(
         args.run,
         device,
@@ -178,6 +179,7 @@ def _train(args: argparse.Namespace, share: Share, device: str) -> None:
         Vgg.load(args.features) if has_vgg else None,
         ConvNext.load(args.features) if has_convnext else None,
         FrozenVq.load(args.vq) if args.vq else None,
+        Lpips.load(args.features) if has_lpips else None,
     )
     watched = load_folder(args.watch) if args.watch and share.leads else None
     if share.count == 1:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from onedpiece.training.distributed import average_
+from onedpiece.training.precision import autocast
 
 
 def _conv(channels_in: int, channels: int, size: int, stride: int) -> nn.Module:
@@ -85,7 +86,7 @@ class Adversary:
         self.decoded_mean = torch.zeros((), device=device)
 
     def scores(self, pixels: Tensor) -> Tensor:
-        with torch.autocast(pixels.device.type, torch.bfloat16):
+        with autocast(pixels.device):
             return self.critic(pixels * 2 - 1).float()
 
     def complaint(self, decoded: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Fixed networks whose activations say how alike two pictures look: one to learn from, one to judge by.
+"""Fixed networks whose activations say how alike two pictures look.
 
-LPIPS-squeeze only judges. A decoder that learns from it too finds faint patterns that please it and nobody else
-(docs/training.md has the numbers). The weights are not a part of this project; `load` takes a folder that holds
+A decoder that learns from LPIPS-squeeze finds faint patterns that please it and nobody else (docs/training.md has the
+numbers): of it, only the grain learns, which can make none. The weights are not a part of this project; `load` takes a folder that holds
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
     lpips_squeeze_v0.1.pt          the linear heads of LPIPS v0.1 (Zhang et al., arXiv 1801.03924): lin0 .. lin6
@@ -70,6 +70,8 @@ class Squeeze(nn.Module):
 class Lpips(nn.Module):
     """LPIPS-squeeze v0.1: distance of two batches of pictures, one number for each pair."""
 
+    FILE = "lpips_squeeze_v0.1.pt"
+
     shift: Tensor
     scale: Tensor
 
@@ -85,9 +87,7 @@ class Lpips(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Lpips:
         """Raises FileNotFoundError if a file is missing."""
-        return cls(
-            _read(folder / "squeezenet1_1_torchvision.pt"), _read(folder / "lpips_squeeze_v0.1.pt")
-        )
+        return cls(_read(folder / "squeezenet1_1_torchvision.pt"), _read(folder / cls.FILE))
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
@@ -157,22 +157,32 @@ class Vgg(nn.Module):
         return taps
 
 
+def turned(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Both batches (B, 3, H, H) turned by a multiple of 90 degrees and perhaps mirrored, in the same random way.
+
+    So that no direction is better than another, though a network may like one.
+    """
+    turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+
+    def look(pixels: Tensor) -> Tensor:
+        pixels = pixels.rot90(turns, (2, 3))
+        return pixels.flip(3) if mirror else pixels
+
+    return look(decoded), look(original)
+
+
 def view(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Both batches (B, 3, H, W) turned, mirrored, made smaller and with their colours exchanged, in the same random way.
+    """`turned`, and made smaller and with colours exchanged, in the same random way.
 
     A network that always sees the same grid can be pleased by a faint pattern that fits it; one that sees other
     views each time cannot (E-LPIPS: Kettunen et al., arXiv 1906.03973).
     """
     size = int(rng.integers(original.shape[-1] // 2, original.shape[-1] + 1))
-    turns, mirror, colours = (
-        int(rng.integers(4)),
-        bool(rng.integers(2)),
-        rng.permutation(3).tolist(),
-    )
+    colours = rng.permutation(3).tolist()
 
     def look(pixels: Tensor) -> Tensor:
-        pixels = pixels[:, colours].rot90(turns, (2, 3))
-        pixels = pixels.flip(3) if mirror else pixels
-        return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        exchanged = pixels[:, colours]
+        return F.interpolate(exchanged, (size, size), mode="bilinear", antialias=True)
 
+    decoded, original = turned(decoded, original, rng)
     return look(decoded), look(original)

@@ -24,10 +24,11 @@ from onedpiece.training.adversary import ADVERSARIES
 from onedpiece.training.data import Pictures
 from onedpiece.training.distributed import Share
 from onedpiece.training.evaluate import evaluate
-from onedpiece.training.features import Vgg, view
+from onedpiece.training.features import Lpips, Vgg, turned, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import lattice, log_distortion
 from onedpiece.training.paper import ConvNext, FrozenVq
+from onedpiece.training.precision import autocast
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.work import Work, count_flops, peak_flops
 
@@ -64,10 +65,14 @@ class Trainer:
         features: Vgg | None = None,
         perceptual: ConvNext | None = None,
         vq: FrozenVq | None = None,
+        lpips: Lpips | None = None,
     ) -> None:
-        """features, perceptual, vq: needed if the recipe gives them a weight; ValueError without."""
-        if (recipe.features and features is None) or (recipe.perceptual and perceptual is None):
-            raise ValueError("this recipe needs the weights of the feature network")
+        """features, perceptual, vq, lpips: needed if the recipe gives them a weight; ValueError without."""
+        given = {"features": features, "perceptual": perceptual, "lpips": lpips}
+        if any(getattr(recipe, name) and network is None for name, network in given.items()):
+            raise ValueError("this recipe needs the weights of the feature networks")
+        if recipe.grain_rate and not model.config.grain:
+            raise ValueError("this recipe is for configurations with grain")
         if recipe.proxy and vq is None:
             raise ValueError("this recipe needs the frozen tokenizer whose codes are to be learned")
         if (recipe.proxy or recipe.squared) and not isinstance(model, PaperOneDPiece):
@@ -77,6 +82,7 @@ class Trainer:
         self.forward: Callable[..., tuple[Tensor, Tensor]] = self.model
         self.share = Share()
         self.features = features.to(self.device) if features and recipe.features else None
+        self.lpips = lpips.to(self.device) if lpips and recipe.lpips else None
         self.perceptual = perceptual.to(self.device) if perceptual and recipe.perceptual else None
         self.vq = vq.to(self.device) if vq and recipe.proxy else None
         self.adversary = (
@@ -133,6 +139,8 @@ class Trainer:
             return self.recipe.codebook_rate
         if name.startswith(ENCODER):
             return self.recipe.encoder_rate
+        if name.startswith("grain."):
+            return self.recipe.grain_rate
         return self.recipe.rate
 
     @classmethod
@@ -144,6 +152,7 @@ class Trainer:
         features: Vgg | None = None,
         perceptual: ConvNext | None = None,
         vq: FrozenVq | None = None,
+        lpips: Lpips | None = None,
     ) -> Trainer:
         """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
@@ -155,6 +164,7 @@ class Trainer:
             features,
             perceptual,
             vq,
+            lpips,
         )
         trainer.model.load_state_dict(state["model"])
         trainer.average = {
@@ -226,8 +236,8 @@ class Trainer:
         recipe = self.recipe
         if self.vq:
             return self._proxy_terms(target, keep), target, target
-        with torch.autocast(self.device.type, torch.bfloat16):
-            decoded, extra = self.forward(target, keep)
+        with autocast(self.device):
+            decoded, extra = self.forward(target, keep, *[True] * bool(recipe.grain_rate))
         decoded = decoded.float()
         terms = {"distortion": log_distortion(decoded, target)} if recipe.distortion else {}
         terms["quantiser"] = extra
@@ -239,9 +249,11 @@ class Trainer:
             terms["lattice"] = lattice(decoded, target)
         rng = np.random.default_rng((recipe.seed, self.step, 1))
         shown, real = self._window(decoded, target, rng)
-        if self.features:
-            with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
+            if self.features:
                 terms["features"] = self.features(*view(shown, real, rng)).mean()
+            if self.lpips:
+                terms["lpips"] = self.lpips(*turned(shown, real, rng)).mean()
         if self.adversary and self.step >= recipe.critic_start + recipe.critic_alone:
             terms["adversary"] = self.adversary.complaint(shown)
         return terms, real, shown
@@ -249,7 +261,7 @@ class Trainer:
     def _proxy_terms(self, target: Tensor, keep: Tensor) -> dict[str, Tensor]:
         """Learning the frozen tokenizer's codes: no picture is decoded."""
         assert self.vq is not None
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             logits, extra = self.forward(target, keep, True)
         codes = self.vq.codes(target)
         return {"quantiser": extra, "proxy": F.cross_entropy(logits.float().flatten(2), codes)}

@@ -21,7 +21,8 @@ class Recipe:
     zoomed:        share of pictures that are enlarged by up to two, as detail of large pictures is.
     drawn:         share of pictures that are drawings instead of photographs.
     rate:          peak learning rate of AdamW for the decoder.
-    encoder_rate:  the same for the encoder, codebook_rate for the codebooks; 0 leaves them alone.
+    encoder_rate:  the same for the encoder, codebook_rate for the codebooks, grain_rate for the grain; 0 leaves them
+                   alone. Pictures are decoded with grain only if it learns.
     second_moment: AdamW's second beta.
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
     proxy:         weight of the cross-entropy with the codes of the paper's frozen tokenizer. Pictures are not
@@ -31,6 +32,7 @@ class Recipe:
     squared:       weight of the mean squared error.
     perceptual:    weight of the paper's perceptual distance (`paper.ConvNext`) of whole pictures.
     features:      weight of the distance of deep features (`features.Vgg`) on a random square of `window` pixels.
+    lpips:         weight of LPIPS-squeeze of the same square. Nothing but the grain may learn from it.
     lattice:       weight of what repeats from patch to patch (`losses.lattice`): no pattern is to be stamped on pictures.
     adversary:     weight of the critic's complaint about the same square; the critic learns at `critic_rate`,
                    begins at step `critic_start` and is heard after its first `critic_alone` steps.
@@ -46,6 +48,7 @@ class Recipe:
     rate: float = 8e-4
     encoder_rate: float = 0.0
     codebook_rate: float = 0.0
+    grain_rate: float = 0.0
     warmup_steps: int = 200
     floor: float = 0.01
     decay: float = 0.02
@@ -58,6 +61,7 @@ class Recipe:
     squared: float = 0.0
     perceptual: float = 0.0
     features: float = 0.0
+    lpips: float = 0.0
     window: int = 128
     lattice: float = 0.0
     adversary: float = 0.0
@@ -68,6 +72,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.lpips and (self.rate or self.encoder_rate or self.codebook_rate):
+            raise ValueError("LPIPS is for the grain alone: a network learns patterns from it")
         if not self.seconds > 0 and not self.steps > 0:
             raise ValueError("a recipe needs seconds or steps")
         if self.critic not in ("patches", "paper"):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from onedpiece.training.precision import arithmetic
+
 ROUNDS = 8
 
 
@@ -28,9 +30,9 @@ def count_flops(step: Callable[[], None]) -> float:
 
 
 def peak_flops(device: torch.device) -> float:
-    """Operations a second of a large bfloat16 matrix product."""
+    """Operations a second of a large matrix product in the arithmetic of training."""
     size = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(size, size, device=device).bfloat16()
+    a = torch.randn(size, size, device=device, dtype=arithmetic(device))
     a @ a
     _wait(device)
     start = time.perf_counter()
