@@ -39,7 +39,7 @@ class Run:
     max_bytes:  sizes in bytes, for all codecs alike.
     out:        folder for the results.
     lpips:      folder with weights of LPIPS-squeeze.
-    effort:     of `odp`.
+    effort:     of `odp`, grain of what it decodes.
     """
 
     pictures: dict[str, Path]
@@ -52,6 +52,7 @@ class Run:
     device: str
     lpips: Path | None
     effort: int = 1
+    grain: float = 1.0
 
     def targets(self) -> dict[str, Target]:
         """Setting -> what `odp` is asked for."""
@@ -144,8 +145,9 @@ def _describe(run: Run, versions: dict[str, str]) -> None:
         "protocol": str(run.protocol),
         "model": find(run.model).fingerprint,
         "effort": run.effort,
+        "grain": run.grain,
     }
-    before = {"effort": 1, **json.loads(path.read_text())} if path.exists() else {}
+    before = {"effort": 1, "grain": 1.0, **json.loads(path.read_text())} if path.exists() else {}
     for name, value in facts.items():
         if before.get(name, value) != value:
             raise OdpError(f"{run.out} holds a run with another {name}: use another folder")
@@ -273,9 +275,9 @@ def _painted(run: Run, data: bytes) -> np.ndarray:
 
 
 def _codec(run: Run) -> Codec:
-    return _loaded(run.model, run.device, run.effort)
+    return _loaded(run.model, run.device, run.effort, run.grain)
 
 
 @cache
-def _loaded(model: str, device: str, effort: int) -> Codec:
-    return Codec(model, device, threads=1, effort=effort)
+def _loaded(model: str, device: str, effort: int, grain: float) -> Codec:
+    return Codec(model, device, threads=1, effort=effort, grain=grain)

@@ -58,6 +58,7 @@ def rd(
         Path | None, typer.Option(help="Network for rFID: an ONNX file, pixels 0..1 to features.")
     ] = None,
     effort: options.Effort = 1,
+    grain: options.Grain = 1.0,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.cpu,
 ) -> None:
@@ -75,7 +76,9 @@ def rd(
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
     counts = _numbers(tokens, 1, 256) or (() if max_bytes else (16, 32, 64, 128, 256))
     sizes = _numbers(max_bytes, 1)
-    run = Run(named(paths), wanted, counts, sizes, protocol, out, model, device, lpips, effort)
+    run = Run(
+        named(paths), wanted, counts, sizes, protocol, out, model, device, lpips, effort, grain
+    )
     network = Features(features) if features else None
     table, missing = measure(run, os.cpu_count() or 1, progress)
     write_report(run, table.rows, available(lpips)[0], missing, network)

@@ -35,14 +35,7 @@ def decode(
             "--tokens", "-n", min=1, max=256, help="Use at most so many tokens of each tile."
         ),
     ] = 256,
-    grain: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="How much detail to add that no token describes: 0 for the highest PSNR.",
-        ),
-    ] = 1.0,
+    grain: options.Grain = 1.0,
     allow_truncated: Annotated[
         bool, typer.Option(help="Decode files that were cut off, with a warning, or refuse them.")
     ] = True,

@@ -35,6 +35,12 @@ Effort = Annotated[
     int,
     typer.Option("--effort", "-e", min=1, max=3, help="Above 1: seconds for better tokens."),
 ]
+Grain = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Detail that no token describes: 0 for the highest PSNR, 1 to look at."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads of the networks; all cores if not given.")
 ]

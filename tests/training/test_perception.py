@@ -55,6 +55,12 @@ def two():
     return torch.rand(2, 3, 64, 64, generator=generator)
 
 
+@pytest.fixture
+def batch(make_picture):
+    pixels = np.stack([np.asarray(make_picture(256, 256, seed)) for seed in range(2)])
+    return Batch(torch.from_numpy(pixels), torch.tensor([9, 200]), torch.ones(2))
+
+
 class TestFeatures:
     @pytest.mark.parametrize("kind", [Lpips, Vgg])
     def test_equal_pictures_have_no_distance_and_worse_ones_more(self, weights, kind, two):
@@ -133,11 +139,6 @@ class TestStep:
         torch.manual_seed(0)
         return Trainer(tmp_path, randomise(build(CONFIGS["tiny"])), RECIPE, features=features)
 
-    @pytest.fixture
-    def batch(self, make_picture):
-        pixels = np.stack([np.asarray(make_picture(256, 256, seed)) for seed in range(2)])
-        return Batch(torch.from_numpy(pixels), torch.tensor([9, 200]), torch.ones(2))
-
     def test_all_terms_are_there_and_the_tokens_stay(self, trainer, batch):
         before = trainer.model.encode(batch.targets())
         terms = trainer.train_step(batch)
@@ -158,6 +159,44 @@ class TestStep:
     def test_without_the_networks_weights_it_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="feature network"):
             Trainer(tmp_path, build(CONFIGS["tiny"]), RECIPE)
+
+
+class TestGrain:
+    RECIPE = Recipe(
+        steps=4, batch=2, rate=0, grain_rate=0.1, features=0.3, lpips=1, window=64, warmup_steps=1
+    )
+
+    def trainer(self, folder, model, weights):
+        lpips = Lpips(*weights[:2])
+        return Trainer(folder, model, self.RECIPE, features=Vgg(weights[2]), lpips=lpips)
+
+    def test_it_learns_alone_and_none_of_the_rest_changes(self, tmp_path, weights, batch):
+        torch.manual_seed(0)
+        trainer = self.trainer(tmp_path, build(CONFIGS["tiny"]), weights)
+        before = copy.deepcopy(trainer.model.state_dict())
+        for _ in range(2):
+            terms = trainer.train_step(batch)
+        assert set(terms) == {"distortion", "quantiser", "features", "lpips"}
+        after = trainer.model.state_dict()
+        changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+        assert changed and all(name.startswith("grain.") for name in changed)
+
+    def test_a_recipe_without_it_leaves_it_out(self, tmp_path, randomise, batch):
+        model = randomise(build(CONFIGS["tiny"]))
+        trainer = Trainer(tmp_path, model, Recipe(steps=1, batch=2))
+        decoded, _ = trainer.forward(batch.targets(), batch.keep)
+        tokens = model.encode(batch.targets())
+        codes = model.quantize.codes(tokens)
+        assert torch.allclose(decoded, model.paint(tokens, codes, batch.keep), atol=1e-5)
+
+    def test_nothing_else_may_learn_from_lpips(self):
+        with pytest.raises(ValueError, match="grain alone"):
+            Recipe(steps=1, lpips=1)
+
+    def test_a_configuration_without_it_is_refused(self, tmp_path):
+        model = build(replace(CONFIGS["tiny"], grain=False))
+        with pytest.raises(ValueError, match="with grain"):
+            Trainer(tmp_path, model, Recipe(steps=1, rate=0, grain_rate=0.1))
 
 
 def test_the_large_configuration_trains_on_a_cpu(tmp_path, make_picture):

@@ -1,0 +1,20 @@
+"""Training is in bfloat16 only where the device has instructions for it."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.training.precision import arithmetic, autocast  # noqa: E402
+
+
+@pytest.mark.parametrize("able, expected", [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_processor_multiplies_what_it_has_instructions_for(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
+    device = torch.device("cpu")
+    assert arithmetic(device) == expected
+    with autocast(device):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_gpus_multiply_bfloat16():
+    assert arithmetic(torch.device("cuda")) == torch.bfloat16
