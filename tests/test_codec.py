@@ -1,5 +1,7 @@
 """The codec as a library: sizes, prefixes, batches, and what it refuses."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -18,6 +20,8 @@ from onedpiece.errors import (
 )
 
 HEADER = 8  # bytes, for 256x256 and a power of two of tokens
+
+PHOTOGRAPH = Path(__file__).parents[1] / "bench" / "pictures" / "coffee.png"
 
 
 def error(a: Image.Image, b: Image.Image) -> float:
@@ -345,6 +349,24 @@ def test_progress_counts_tiles(make_picture):
     assert seen == [2, 1]
     codec.decode(data)
     assert sum(seen) == 6
+
+
+class TestGrain:
+    def test_less_of_it_is_nearer_to_the_original(self, make_picture):
+        photograph = Image.open(PHOTOGRAPH).convert("RGB")
+        amounts = (1.0, 0.5, 0.0)
+        codecs = [Codec(device="cpu", grain=grain) for grain in amounts]
+        data = codecs[0].encode(photograph)
+        decoded = [codec.decode(data) for codec in codecs]
+        scores = [psnr(one, photograph) for one in decoded]
+        assert scores == sorted(set(scores)) and scores[-1] - scores[0] < 0.5
+        for amount, one in zip(amounts, decoded, strict=True):
+            assert onedpiece.decode(data, grain=amount) == one
+
+    @pytest.mark.parametrize("grain", [-0.1, 1.1, float("nan")])
+    def test_it_is_from_0_to_1(self, grain):
+        with pytest.raises(ValueError, match="grain"):
+            Codec(grain=grain)
 
 
 class TestPicturesThatAreNoPhotographs:

@@ -102,6 +102,14 @@ class TestDecode:
         assert run_odp("decode", "short.odp", "short.png").code == 0
         assert (tmp_path / "prefix.png").read_bytes() == (tmp_path / "short.png").read_bytes()
 
+    def test_the_amount_of_grain_can_be_chosen(self, run_odp, odp_file, tmp_path):
+        for name, options in (("default", ()), ("all", ("--grain", 1)), ("none", ("--grain", 0))):
+            assert run_odp("decode", odp_file, f"{name}.png", *options).code == 0
+        default, whole, none = (
+            (tmp_path / f"{name}.png").read_bytes() for name in ("default", "all", "none")
+        )
+        assert default == whole != none
+
     def test_a_cut_file_is_decoded_and_the_report_says_how_far(self, run_odp, two_tiles, tmp_path):
         header = parse(two_tiles).sizes()["header"]
         (tmp_path / "cut.odp").write_bytes(two_tiles[: header + 3 * 10])  # 2 tiles: 3 bytes a token
@@ -175,6 +183,7 @@ class TestUsage:
             ["encode", "-", "--out-dir", "out"],
             ["encode", "in.png", "out.odp", "--device", "abacus"],
             ["decode", "in.odp", "out.png", "--tokens", "many"],
+            ["decode", "in.odp", "out.png", "--grain", "1.5"],
             ["decode", "in.odp", "-", "--json"],
             ["truncate", "in.odp", "out.odp"],
             ["info"],
