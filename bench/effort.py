@@ -21,9 +21,12 @@ PREFIXES = (16, 64, 128, 256)
 
 
 def main(paths: Sequence[Path]) -> None:
-    """Print two tables: gains at equal bytes, by the slope of effort 1 from half as many tokens; and prefixes."""
+    """Print two tables: gains at equal bytes, by the slope of effort 1 from half as many tokens; and prefixes.
+
+    Decoded without grain, of which the search knows nothing.
+    """
     images = [Image.fromarray(read(path, Protocol.paper).pixels) for path in paths]
-    codecs = {effort: Codec(device="cpu", effort=effort) for effort in ROUNDS}
+    codecs = {effort: Codec(device="cpu", effort=effort, grain=0) for effort in ROUNDS}
     quick = codecs[1]
     print(f"{machine()}; {len(images)} pictures, one after the other, whole files\n")
     print("| tokens | effort | bytes | PSNR, dB | gain at equal bytes, dB | s a picture |")

@@ -25,7 +25,8 @@ README = Path(__file__).parents[1] / "README.md"
 SHEET = Path(__file__).parents[1] / "docs/contact-sheet.jpg"
 ON_SHEET = 12
 RIVAL = "webp"
-CODECS = ("odp", "webp", "jpeg", "avif", "jxl")
+SMOOTH = "odp --grain 0"
+CODECS = ("odp", SMOOTH, "webp", "jpeg", "avif", "jxl")
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
 
@@ -37,6 +38,7 @@ def main(pictures: Path, out: Path) -> None:
     _sheet(pictures, out).save(SHEET, quality=80)
     rows = read_rows(RESULTS / "rd" / "results.csv")
     found = curves(rows)
+    found[SMOOTH] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
     versions = "; ".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})

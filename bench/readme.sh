@@ -1,11 +1,13 @@
 #!/bin/sh
 # The measurements in README and docs/benchmarks.md: sh bench/readme.sh PICTURES LPIPS
 # PICTURES: folder with pictures; LPIPS: folder with weights (see `odp bench rd --help`). Goes on where it was stopped;
-# remove runs/rd to begin anew, which a new model or file format needs.
+# remove runs to begin anew, which a new model or file format needs.
 set -eu
 cd "$(dirname "$0")/.."
 odp bench rd "$1" --lpips "$2" --out runs/rd --tokens 16,32,64,128,256 --bytes 96,192,384,1024
-mkdir -p bench/results/rd
+odp bench rd "$1" --lpips "$2" --out runs/rd-smooth --tokens 16,32,64,128,256 --codecs odp --grain 0
+mkdir -p bench/results/rd bench/results/rd-smooth
+cp runs/rd-smooth/results.csv runs/rd-smooth/run.json bench/results/rd-smooth/
 cp -r runs/rd/results.csv runs/rd/run.json runs/rd/tables.md runs/rd/json bench/results/rd/
 cp runs/rd/plots/psnr.svg runs/rd/plots/lpips_squeeze.svg bench/results/rd/
 odp bench speed > bench/results/speed.md
