@@ -34,7 +34,7 @@ def analyze(
     """
     out.mkdir(parents=True, exist_ok=True)
     found = find(model)
-    runtime = OnnxRuntime(found, device)
+    runtime = OnnxRuntime(found, device, grain=0)  # its noise follows from the first token
     squares = [_square(path) for path in paths.values()]
     coded = np.concatenate([runtime.encode(part) for part in _batches(np.stack(squares))])
     coded = coded[:, :tokens]

@@ -115,9 +115,9 @@ def reopened(
         raise OdpError(f"{out} holds no results of odp bench rd")
     facts = json.loads((out / "run.json").read_text())
     protocol = Protocol(facts["protocol"])
-    return Run(pictures, CODECS, (), (), protocol, out, model, device, None), read_rows(
-        out / "results.csv"
-    )
+    grain = facts.get("grain", 1.0)
+    run = Run(pictures, CODECS, (), (), protocol, out, model, device, None, grain=grain)
+    return run, read_rows(out / "results.csv")
 
 
 def decoded(run: Run, row: Row) -> np.ndarray:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The measurements in README and docs/benchmarks.md: sh bench/readme.sh PICTURES LPIPS
 # PICTURES: folder with pictures; LPIPS: folder with weights (see `odp bench rd --help`). Goes on where it was stopped;
-# remove runs to begin anew, which a new model or file format needs.
+# remove runs/rd and runs/rd-smooth to begin anew, which a new model or file format needs.
 set -eu
 cd "$(dirname "$0")/.."
 odp bench rd "$1" --lpips "$2" --out runs/rd --tokens 16,32,64,128,256 --bytes 96,192,384,1024

@@ -25,11 +25,11 @@ SMALL = ((180, 140), (300, 200))
 
 
 def tiling(paths: Iterable[Path], device: str) -> None:
-    """Print tables over a folder of pictures of several tiles."""
-    runtime = OnnxRuntime(find(DEFAULT), device)
+    """Print tables over a folder of pictures of several tiles, decoded without grain."""
+    runtime = OnnxRuntime(find(DEFAULT), device, grain=0)
     pictures = [open_picture(path).pixels for path in paths]
     _overlaps(runtime, pictures)
-    _adaptive(Codec(device=device), pictures)
+    _adaptive(Codec(device=device, grain=0), pictures)
     _fillings(runtime, pictures)
 
 

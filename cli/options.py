@@ -35,10 +35,21 @@ Effort = Annotated[
     int,
     typer.Option("--effort", "-e", min=1, max=3, help="Above 1: seconds for better tokens."),
 ]
+
+
+def _number(value: float) -> float:
+    if value != value:
+        raise typer.BadParameter("this is no number")
+    return value
+
+
 Grain = Annotated[
     float,
     typer.Option(
-        min=0, max=1, help="Detail that no token describes: 0 for the highest PSNR, 1 to look at."
+        min=0,
+        max=1,
+        callback=_number,
+        help="Detail that no token describes: 0 for the highest PSNR, 1 to look at.",
     ),
 ]
 Threads = Annotated[

@@ -47,7 +47,7 @@ def encode(
 
     if tokens is None and max_bytes is None and bpp is None and psnr is None:
         tokens = 256
-    return _codec(effort=effort).encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
+    return _codec(effort, 1.0).encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
 
 
 def decode(data: bytes, tokens: int = 256, *, grain: float = 1.0) -> Image:
@@ -57,11 +57,11 @@ def decode(data: bytes, tokens: int = 256, *, grain: float = 1.0) -> Image:
     added that no token describes: 0 gives the smallest squared error, 1 looks most like the original.
     Raises OdpError if the data cannot be decoded, ValueError for what is out of range.
     """
-    return _codec(grain=grain).decode(data, tokens)
+    return _codec(1, grain).decode(data, tokens)
 
 
 @lru_cache(maxsize=4)
-def _codec(effort: int = 1, grain: float = 1.0) -> Codec:
+def _codec(effort: int, grain: float) -> Codec:
     from onedpiece.codec import Codec
 
     return Codec(effort=effort, grain=grain)

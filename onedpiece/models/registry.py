@@ -66,11 +66,6 @@ class Model:
         """Whether it can search for better tokens (`onedpiece.search`)."""
         return (self.path / "search.onnx").is_file()
 
-    @property
-    def has_grain(self) -> bool:
-        """Whether its decoder adds detail that no token describes (`onedpiece.tokenizer.grain`)."""
-        return bool(self.config.get("grain"))
-
     def is_intact(self) -> bool:
         """Whether the weights are those that the fingerprint, or else the checksum, was taken of."""
         return sha256(self.weights) == (self.checksum or self.fingerprint)

@@ -46,7 +46,7 @@ class OnnxRuntime:
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         inputs = {"tokens": tokens.astype(np.int32)}
-        if self._model.has_grain:
+        if any(entry.name == "grain" for entry in self._decoder.get_inputs()):
             inputs["grain"] = np.array([self._grain], np.float32)
         return self._run(self._decoder, inputs)[0]
 

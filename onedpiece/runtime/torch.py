@@ -22,9 +22,9 @@ class TorchRuntime:
         if model.precision == "int8":
             raise ModelError(f"{model.name} is int8, which PyTorch does not run here")
         self.device = device
-        self._grain: dict[str, Any] = {"grain": grain} if model.has_grain else {}
         config = Config.from_dict(model.config)
         self._module = load(config, model.path / "weights.safetensors").to(device)
+        self._grain: dict[str, Any] = {"grain": grain} if config.grain else {}
 
     @torch.inference_mode()
     def encode(self, tiles: np.ndarray) -> np.ndarray:

@@ -62,6 +62,10 @@ class Config:
     tokens: int = TOKENS
     base: int = 128
 
+    def __post_init__(self) -> None:
+        if self.grain and not self.spectral:
+            raise ValueError("grain is for models with a spectral start")
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

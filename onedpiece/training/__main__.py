@@ -171,7 +171,7 @@ def _train(args: argparse.Namespace, share: Share, device: str) -> None:
     recipe = Recipe.load(args.recipe) if args.recipe else None
     has_convnext = args.features and (args.features / ConvNext.FILE).exists()
     has_vgg = args.features and (args.features / Vgg.FILE).exists()
-    has_lpips = args.features and (args.features / Lpips.FILE).exists()
+    has_lpips = args.features and all((args.features / name).exists() for name in Lpips.FILES)
     trainer = Trainer.resume(
         args.run,
         device,

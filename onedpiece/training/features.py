@@ -70,7 +70,7 @@ class Squeeze(nn.Module):
 class Lpips(nn.Module):
     """LPIPS-squeeze v0.1: distance of two batches of pictures, one number for each pair."""
 
-    FILE = "lpips_squeeze_v0.1.pt"
+    FILES = ("squeezenet1_1_torchvision.pt", "lpips_squeeze_v0.1.pt")
 
     shift: Tensor
     scale: Tensor
@@ -87,7 +87,7 @@ class Lpips(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Lpips:
         """Raises FileNotFoundError if a file is missing."""
-        return cls(_read(folder / "squeezenet1_1_torchvision.pt"), _read(folder / cls.FILE))
+        return cls(*(_read(folder / name) for name in cls.FILES))
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,)."""

@@ -21,7 +21,7 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
     """Train for `hours` and write the model directory `out`; returns the new fingerprint.
 
     The run lives in `out`/run. Called again before it is finished, it goes on where it stopped, with the model and
-    the hours of the first call; in the end the folder is removed. Raises PictureError if there is nothing to train on.
+    the hours of the first call; in the end the folder is removed. The grain stays as it is. Raises PictureError if there is nothing to train on.
     """
     run = out / "run"
     if (run / "checkpoint.pt").exists():

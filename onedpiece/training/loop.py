@@ -96,6 +96,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self._groups(), lr=recipe.rate, betas=(0.9, recipe.second_moment)
         )
+        self._options = {"grain": True} if recipe.grain_rate else {}
         self.step, self.seconds = 0, 0.0
         self.work: Work | None = None
 
@@ -154,7 +155,7 @@ class Trainer:
         vq: FrozenVq | None = None,
         lpips: Lpips | None = None,
     ) -> Trainer:
-        """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew."""
+        """Continue a run exactly where its checkpoint is; another recipe starts its schedule anew, from the average."""
         state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
         trainer = cls(
             folder,
@@ -166,7 +167,7 @@ class Trainer:
             vq,
             lpips,
         )
-        trainer.model.load_state_dict(state["model"])
+        trainer.model.load_state_dict(state["average" if recipe else "model"])
         trainer.average = {
             name: value.to(trainer.device) for name, value in state["average"].items()
         }
@@ -214,7 +215,8 @@ class Trainer:
         factor = learning_rate(self.recipe, self.step, self.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        torch.manual_seed(self.step)  # the decoder's noise must be the same in a resumed run
+        # The decoder's noise must be the same in a resumed run, and another in each process.
+        torch.manual_seed(self.step * self.share.count + self.share.rank)
         target = batch.targets()
         terms, real, shown = self._terms(target, batch.keep)
         weights = asdict(self.recipe)
@@ -237,7 +239,7 @@ class Trainer:
         if self.vq:
             return self._proxy_terms(target, keep), target, target
         with autocast(self.device):
-            decoded, extra = self.forward(target, keep, *[True] * bool(recipe.grain_rate))
+            decoded, extra = self.forward(target, keep, **self._options)
         decoded = decoded.float()
         terms = {"distortion": log_distortion(decoded, target)} if recipe.distortion else {}
         terms["quantiser"] = extra
@@ -262,7 +264,7 @@ class Trainer:
         """Learning the frozen tokenizer's codes: no picture is decoded."""
         assert self.vq is not None
         with autocast(self.device):
-            logits, extra = self.forward(target, keep, True)
+            logits, extra = self.forward(target, keep, proxy=True)
         codes = self.vq.codes(target)
         return {"quantiser": extra, "proxy": F.cross_entropy(logits.float().flatten(2), codes)}
 
@@ -286,6 +288,8 @@ class Trainer:
         self.forward = torch.compile(self.forward, dynamic=False)
         if self.features:
             self.features = torch.compile(self.features, dynamic=False)  # type: ignore[assignment]
+        if self.lpips:
+            self.lpips = torch.compile(self.lpips, dynamic=False)  # type: ignore[assignment]
 
     @property
     def finished(self) -> bool:

@@ -40,14 +40,13 @@ def unpack(folder: Path) -> OneDPiece:
 
 
 def inherit(model: OneDPiece, parent: OneDPiece) -> None:
-    """Copy every parameter and table that has the same name and shape in both."""
-    theirs = parent.state_dict()
-    model.load_state_dict(
-        {
-            name: theirs[name] if name in theirs and theirs[name].shape == value.shape else value
-            for name, value in model.state_dict().items()
-        }
-    )
+    """Copy every parameter and table that has the same name and shape in both; of the grain all or nothing."""
+    theirs, ours = parent.state_dict(), model.state_dict()
+    common = {name for name in ours if name in theirs and theirs[name].shape == ours[name].shape}
+    grain = {name for name in ours if name.startswith("grain.")}
+    if not grain <= common:
+        common -= grain
+    model.load_state_dict({name: (theirs if name in common else ours)[name] for name in ours})
 
 
 def _small(name: str, value: Tensor) -> Tensor:

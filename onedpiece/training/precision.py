@@ -1,4 +1,4 @@
-"""The arithmetic of training: bfloat16 where the device multiplies it, float32 where it would be emulated."""
+"""The arithmetic of training: bfloat16 on GPUs and on processors with AVX-512 BF16, float32 elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
-    """What large products are fastest in. A processor without instructions for bfloat16 takes a hundred times as long."""
+    """What large products are fastest in: where bfloat16 is emulated, they take many times as long as in float32."""
     if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         return torch.float32
     return torch.bfloat16

@@ -72,7 +72,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.lpips and (self.rate or self.encoder_rate or self.codebook_rate):
+        others = self.rate or self.encoder_rate or self.codebook_rate
+        if self.lpips and (others or not self.grain_rate):
             raise ValueError("LPIPS is for the grain alone: a network learns patterns from it")
         if not self.seconds > 0 and not self.steps > 0:
             raise ValueError("a recipe needs seconds or steps")

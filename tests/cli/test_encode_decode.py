@@ -184,6 +184,7 @@ class TestUsage:
             ["encode", "in.png", "out.odp", "--device", "abacus"],
             ["decode", "in.odp", "out.png", "--tokens", "many"],
             ["decode", "in.odp", "out.png", "--grain", "1.5"],
+            ["decode", "in.odp", "out.png", "--grain", "nan"],
             ["decode", "in.odp", "-", "--json"],
             ["truncate", "in.odp", "out.odp"],
             ["info"],

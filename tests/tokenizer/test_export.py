@@ -80,6 +80,14 @@ class TestRandomModel:
         assert pixels.min() >= 0 and pixels.max() <= 255 and pixels.std() > 1
         np.testing.assert_allclose(pixels, reference.decode(tokens), atol=0.05)
 
+    @pytest.mark.parametrize("grain", [0.0, 0.3])
+    def test_so_is_the_amount_of_grain(self, exported, tiny, grain):
+        model, tokens = read_model(exported[0]), np.arange(20).reshape(2, 10)
+        pixels = OnnxRuntime(model, "cpu", grain=grain).decode(tokens)
+        expected = TorchRuntime(model, grain=grain).decode(tokens)
+        np.testing.assert_allclose(pixels, expected, atol=0.05)
+        assert np.abs(pixels - tiny[0].decode(tokens)).max() > 1
+
     @pytest.mark.parametrize("batch", [1, 3])
     def test_proposals_are_those_of_pytorch(self, tiny, synthetic, batch):
         ours, reference = tiny

@@ -181,13 +181,14 @@ class TestGrain:
         changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
         assert changed and all(name.startswith("grain.") for name in changed)
 
-    def test_a_recipe_without_it_leaves_it_out(self, tmp_path, randomise, batch):
+    @pytest.mark.parametrize("rate", [0, 0.1])
+    def test_pictures_have_it_only_where_it_learns(self, tmp_path, randomise, batch, rate):
         model = randomise(build(CONFIGS["tiny"]))
-        trainer = Trainer(tmp_path, model, Recipe(steps=1, batch=2))
-        decoded, _ = trainer.forward(batch.targets(), batch.keep)
-        tokens = model.encode(batch.targets())
-        codes = model.quantize.codes(tokens)
-        assert torch.allclose(decoded, model.paint(tokens, codes, batch.keep), atol=1e-5)
+        trainer = Trainer(tmp_path, model, Recipe(steps=1, batch=2, grain_rate=rate))
+        asked = []
+        trainer.forward = lambda *args, **kwargs: asked.append(kwargs) or model(*args, **kwargs)
+        trainer.train_step(batch)
+        assert asked == [{"grain": True}] if rate else asked == [{}]
 
     def test_nothing_else_may_learn_from_lpips(self):
         with pytest.raises(ValueError, match="grain alone"):

@@ -301,13 +301,14 @@ class TestRun:
         expected = trainer.work.flops / trainer.work.peak
         assert row["of_peak"] == pytest.approx(expected, abs=1e-4)
 
-    def test_another_recipe_keeps_the_weights_and_starts_anew(self, start, pictures):
+    def test_another_recipe_starts_anew_from_the_averaged_weights(self, start, pictures):
         run = start("run")
-        Trainer.resume(run).run(pictures, 1)
+        Trainer.resume(run).run(pictures, 2)
         again = Trainer.resume(run, recipe=replace(RECIPE, rate=1e-4))
-        saved = torch.load(run / "checkpoint.pt", weights_only=True)["model"]
+        saved = torch.load(run / "checkpoint.pt", weights_only=True)["average"]
         assert (again.step, again.seconds, again.recipe.rate) == (0, 0.0, 1e-4)
-        assert all(torch.equal(v, saved[name]) for name, v in again.model.state_dict().items())
+        for state in (again.model.state_dict(), again.average):
+            assert all(torch.equal(value, saved[name]) for name, value in state.items())
 
     def test_progress_is_logged(self, start, pictures, monkeypatch):
         monkeypatch.setattr(loop, "LOG_STEPS", 2)
@@ -346,6 +347,14 @@ class TestParts:
     def test_nothing_packed_is_an_error(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no packed model"):
             unpack(tmp_path)
+
+    def test_grain_is_inherited_whole_or_not_at_all(self, randomise):
+        parent = randomise(build(CONFIGS["tiny"]))
+        same, wider = build(parent.config), build(replace(parent.config, channels=16))
+        for model in (same, wider):
+            inherit(model, parent)
+        assert torch.equal(same.grain.strength.weight, parent.grain.strength.weight)
+        assert not wider.grain.strength.weight.any()
 
     def test_a_deeper_model_starts_as_the_one_it_inherits_from(self, randomise):
         parent = randomise(build(TINY)).eval()
