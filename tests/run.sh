@@ -10,4 +10,5 @@ $pip --editable ".[torch,bench,test]"
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/mypy
-.venv/bin/python -m pytest -q
+# Two files of tests at a time, each on one core: networks that share cores wait for each other.
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile

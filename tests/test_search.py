@@ -56,8 +56,14 @@ class TestTrying:
 
 
 @pytest.fixture(scope="module")
+def codec():
+    """Without grain, of which the search knows nothing."""
+    return Codec(device="cpu", grain=0)
+
+
+@pytest.fixture(scope="module")
 def patient():
-    return Codec(device="cpu", effort=2)
+    return Codec(device="cpu", effort=2, grain=0)
 
 
 def psnr(one, other):
