@@ -5,8 +5,9 @@ grass without knowing any blade of it. So bands of noise, of several frequencies
 each as strong as the features of `RepairDecoder` ask for at each place, and the picture's own bands are made stronger or
 weaker. Video and picture coding do the first by hand (film grain synthesis of AV1, noise synthesis of JPEG XL).
 
-The picture is linear in noise that nothing can foresee, and strengths are smooth: whatever is learned, and by whatever
-loss, no pattern can be stamped on all pictures. That is why learning from LPIPS is safe here (docs/training.md).
+In training the picture is linear in noise that nothing can foresee, and strengths are smooth, so that there is little to
+draw a pattern with: that is why LPIPS may be learned from here (docs/training.md). `onedpiece.bench.grain` measures
+what repeats. When decoding, the noise is one field for each band, with signs that follow from the first token.
 """
 
 from __future__ import annotations
