@@ -68,7 +68,9 @@ def list_models(json: options.Json = False) -> None:
 @models.command()
 def pull(
     name: Annotated[str, typer.Argument(help="Name of a published model.")],
-    revision: Annotated[str, typer.Option(help="Branch or commit of its repository.")] = "main",
+    revision: Annotated[
+        str | None, typer.Option(help="Commit or branch, instead of the one that odp knows.")
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Download a published model, check it, and install it (needs the torch extra)."""

@@ -17,18 +17,21 @@ from onedpiece.models.registry import sha256
 
 @dataclass(frozen=True)
 class Published:
-    """Where a model is published: a repository of the hub and the state dict in it."""
+    """Where a model is published: a repository of the hub, a commit or branch of it, and the state dict in it.
+
+    The authors publish no tags, and a branch can move. A commit is named here where one is known from somebody who
+    ran the model of it; a branch is resolved to a commit, which the installed model's manifest keeps.
+    """
 
     repository: str
+    revision: str = "main"
     file: str = "pytorch_model.bin"
 
 
-# Their authors publish no tags, and a branch can move: `odp models pull` resolves it to a commit, which is kept in
-# the installed model's manifest and can be asked for again with --revision.
-REVISION = "main"
-
 PUBLISHED = {
-    "one-d-piece-s-256": Published("turing-motors/One-D-Piece-S-256"),
+    "one-d-piece-s-256": Published(
+        "turing-motors/One-D-Piece-S-256", "250e95dcb0b29fcfeef4396d1788a9dbd18ca455"
+    ),
     "one-d-piece-b-256": Published("turing-motors/One-D-Piece-B-256"),
     "one-d-piece-l-256": Published("turing-motors/One-D-Piece-L-256"),
 }
@@ -52,14 +55,16 @@ class Download:
         }
 
 
-def download(name: str, revision: str = REVISION) -> Download:
+def download(name: str, revision: str | None = None) -> Download:
     """Fetch the state dict of a published model, or find it in the cache of `huggingface_hub`.
 
+    revision: a commit or branch, instead of the one in `PUBLISHED`.
     Raises DownloadError: unknown name or revision, no network, or not what the hub says the file is.
     """
     if name not in PUBLISHED:
         raise DownloadError(f"no published model '{name}': there are {', '.join(PUBLISHED)}")
     place = PUBLISHED[name]
+    revision = revision or place.revision
     try:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import (
@@ -87,7 +92,7 @@ def download(name: str, revision: str = REVISION) -> Download:
     except (HfHubHTTPError, HFValidationError) as error:
         raise DownloadError(
             f"{constants.ENDPOINT} does not give {place.file} of {place.repository} at revision "
-            f"{revision}: {_first_line(error)}"
+            f"{revision}: {_first_line(error)} (--revision main is the newest that is there)"
         ) from error
     except Exception as error:  # of its HTTP library, which has changed before, and of the disk
         raise DownloadError(

@@ -24,13 +24,15 @@ from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
 
 NAME = "one-d-piece-s-256"
 REPOSITORY = "turing-motors/One-D-Piece-S-256"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PINNED = hub.PUBLISHED[NAME].revision
+NEWEST = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(ThreadingHTTPServer):
     """Speaks what `huggingface_hub` needs: large files are redirected to a store that knows them by their SHA-256.
 
     data: the published file. sent: how many of its bytes a download really gives. named: the SHA-256 it claims.
+    commits: revisions that it has, and what commits they are.
     """
 
     daemon_threads = True
@@ -39,6 +41,7 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Requests)
         self.data, self.sent = data, len(data)
         self.named = hashlib.sha256(data).hexdigest()
+        self.commits = {"main": NEWEST, NEWEST: NEWEST, PINNED: PINNED}
         self.requests: list[str] = []
 
     @property
@@ -62,19 +65,18 @@ class _Requests(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         hub, path = self.server, self.path.split("?")[0]
+        revision = path.removeprefix(f"/{REPOSITORY}/resolve/").removesuffix("/pytorch_model.bin")
         hub.requests.append(f"{self.command} {path}")
         if path == "/store/file":
             self._send(200, {"ETag": f'"{hub.named}"', "Content-Length": len(hub.data)})
             if with_body:
                 self.wfile.write(hub.data[: hub.sent])
-        elif path in {
-            f"/{REPOSITORY}/resolve/{name}/pytorch_model.bin" for name in ("main", COMMIT)
-        }:
+        elif revision in hub.commits:
             self._send(
                 302,
                 {
                     "Location": f"{hub.store}/store/file",
-                    "X-Repo-Commit": COMMIT,
+                    "X-Repo-Commit": hub.commits[revision],
                     "X-Linked-Etag": f'"{hub.named}"',
                     "X-Linked-Size": len(hub.data),
                     "Content-Length": 0,
@@ -159,7 +161,7 @@ class TestSuccess:
         assert done.code == 0, done.stderr
         assert installed_paper.fingerprint in done.stdout.decode()
         assert find(NAME).source["repository"] == REPOSITORY
-        assert find(NAME).source["commit"] == COMMIT
+        assert find(NAME).source["commit"] == PINNED
         assert [path.name for path in left(models)] == [NAME]
 
         make_picture().save(tmp_path / "in.png")
@@ -186,11 +188,20 @@ class TestSuccess:
         assert odp("models", "pull", NAME, "--force").code == 0
         assert server.requests.count("GET /store/file") == 1
 
-    def test_a_commit_can_be_asked_for(self, odp, serve, models, published, quick):
+    def test_the_commit_that_is_known_is_pulled_whatever_the_branch_is(
+        self, odp, serve, models, published, quick
+    ):
         server = serve(published)
-        assert odp("models", "pull", NAME, "--revision", COMMIT).code == 0
-        assert find(NAME).source["revision"] == COMMIT
-        assert not any("/main/" in request for request in server.requests)
+        assert odp("models", "pull", NAME).code == 0
+        asked = [request for request in server.requests if "/resolve/" in request]
+        assert asked and all(f"/resolve/{PINNED}/" in request for request in asked)
+
+    @pytest.mark.parametrize("revision", ["main", NEWEST])
+    def test_another_can_be_asked_for(self, odp, serve, models, published, quick, revision):
+        serve(published)
+        assert odp("models", "pull", NAME, "--revision", revision).code == 0
+        assert find(NAME).source["revision"] == revision
+        assert find(NAME).source["commit"] == NEWEST
 
     def test_it_is_cached_for_offline_use(self, odp, serve, models, published, quick, monkeypatch):
         serve(published)
@@ -263,6 +274,10 @@ class TestFailure:
         serve(published)
         done = odp("models", "pull", NAME, "--revision", "v9")
         self.fails(done, models, "revision v9")
+
+    def test_the_known_commit_is_gone(self, odp, serve, models, published):
+        del serve(published).commits[PINNED]
+        self.fails(odp("models", "pull", NAME), models, PINNED, "--revision main")
 
     def test_a_model_that_nobody_published(self, odp, models):
         self.fails(odp("models", "pull", "two-d-piece"), models, "there are one-d-piece-s-256,")
