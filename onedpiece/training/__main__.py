@@ -24,7 +24,7 @@ from onedpiece.training.entropy import (
 from onedpiece.training.evaluate import LENGTHS, Score, evaluate, load_folder, of_pixels, psnr
 from onedpiece.training.features import Lpips, Vgg
 from onedpiece.training.fit import fit
-from onedpiece.training.loop import Trainer, averaged_model
+from onedpiece.training.loop import Trainer, averaged_model, replace_tables
 from onedpiece.training.paper import ConvNext, FrozenVq, initialise
 from onedpiece.training.parts import inherit, pack, unpack
 from onedpiece.training.recipe import Recipe
@@ -210,15 +210,11 @@ def _arrived(places: list[Path], known: list[Path]) -> bool:
 
 
 def tables_verb(args: argparse.Namespace) -> None:
-    trainer = Trainer.resume(args.run)
-    shape = trainer.model.config.spectral
-    if shape is None:
+    model = averaged_model(args.run)
+    if model.config.spectral is None:
         raise SystemExit("this configuration has no entropy tables")
-    tokens = all_tokens(averaged_model(args.run), Pictures.open(args.data, args.cache))
-    table = frequency_tables(tokens, shape.blocks)
-    for state in (trainer.average, trainer.model.state_dict()):
-        state["quantize.frequency"].copy_(table)
-    trainer.save()
+    tokens = all_tokens(model, Pictures.open(args.data, args.cache))
+    replace_tables(args.run, frequency_tables(tokens, model.config.spectral.blocks))
 
 
 def evaluate_verb(args: argparse.Namespace) -> None:

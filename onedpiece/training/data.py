@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,33 +107,39 @@ class Pictures:
         if held["sources"] != stamp:
             cls._build(sources, cache, stamp, held)
         index = np.array(json.loads(meta.read_text())["index"], dtype=np.int64).reshape(-1, 3)
-        if len(index) == 0:
-            raise ValueError(f"no readable picture in {', '.join(map(str, sources))}")
         return cls(np.memmap(cache / "pixels.u8", dtype=np.uint8, mode="r"), index)
 
     @staticmethod
     def _build(sources: list[Path], cache: Path, stamp: list, held: dict) -> None:
-        """Decode into the cache; sources that it begins with already are kept."""
+        """Decode into the cache; sources that it begins with already are kept, and all of it until there is another."""
         cache.mkdir(parents=True, exist_ok=True)
-        (cache / "index.json").unlink(missing_ok=True)
+        meta, pixels, partial = (
+            cache / name for name in ("index.json", "pixels.u8", "pixels.part")
+        )
         kept = len(held["sources"])
         if held["sources"] != stamp[:kept]:
             kept, held = 0, {"index": []}
         index = held["index"]
         offset = sum(height * width * 3 for _, height, width in index)
-        with (cache / "pixels.u8").open("r+b" if kept else "wb") as out:
+        with pixels.open("r+b") if kept else partial.open("wb") as out:
             out.truncate(offset)
             out.seek(offset)
             for name, data in iterate_sources(sources[kept:]):
                 try:
-                    pixels = normalise(Image.open(io.BytesIO(data)))
+                    decoded = normalise(Image.open(io.BytesIO(data)))
                 except (OSError, ValueError, Image.DecompressionBombError) as error:
                     print(f"skipped {name}: {error}")
                     continue
-                out.write(pixels.tobytes())
-                index.append((offset, *pixels.shape[:2]))
-                offset += pixels.size
-        (cache / "index.json").write_text(json.dumps({"sources": stamp, "index": index}))
+                out.write(decoded.tobytes())
+                index.append((offset, *decoded.shape[:2]))
+                offset += decoded.size
+        if not index:
+            partial.unlink(missing_ok=True)
+            raise ValueError(f"no readable picture in {', '.join(map(str, sources))}")
+        if not kept:
+            meta.unlink(missing_ok=True)
+            os.replace(partial, pixels)
+        meta.write_text(json.dumps({"sources": stamp, "index": index}))
 
     def __len__(self) -> int:
         return len(self.index)

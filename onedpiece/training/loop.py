@@ -206,9 +206,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        partial = self.folder / "checkpoint.part"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / "checkpoint.pt")
+        _write(self.folder, state)
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One step; returns the terms of the loss."""
@@ -372,6 +370,20 @@ class Trainer:
         print(json.dumps(row), flush=True)
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
+
+
+def replace_tables(folder: Path, frequency: Tensor) -> None:
+    """Give a run other entropy tables, (blocks, 80); whatever its recipe is."""
+    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    for weights in (state["average"], state["model"]):
+        weights["quantize.frequency"].copy_(frequency)
+    _write(folder, state)
+
+
+def _write(folder: Path, state: dict[str, Any]) -> None:
+    partial = folder / "checkpoint.part"
+    torch.save(state, partial)
+    os.replace(partial, folder / "checkpoint.pt")
 
 
 def averaged_model(folder: Path) -> OneDPiece:

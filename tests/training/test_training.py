@@ -116,6 +116,15 @@ class TestPictures:
         with pytest.raises(ValueError, match="no readable picture"):
             Pictures.open([tmp_path / "empty"], tmp_path / "cache")
 
+    def test_sources_without_a_picture_leave_the_cache_as_it_was(self, folder, tmp_path):
+        cache = tmp_path / "cache"
+        before = Pictures.open([folder], cache)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(ValueError, match="no readable picture"):
+            Pictures.open([tmp_path / "empty"], cache)
+        assert sorted(path.name for path in cache.iterdir()) == ["index.json", "pixels.u8"]
+        np.testing.assert_array_equal(Pictures.open([folder], cache).pixels, before.pixels)
+
     def test_the_centre_is_in_the_middle(self, pictures):
         i = 39
         left = (pictures[i].shape[1] - 256) // 2
@@ -399,6 +408,23 @@ class TestCommand:
     def call(self, monkeypatch, *arguments):
         monkeypatch.setattr("sys.argv", ["training", *map(str, arguments)])
         command.main()
+
+    def test_tables_are_measured_without_what_the_recipe_needs(
+        self, monkeypatch, tmp_path, fitted, folder
+    ):
+        Trainer(tmp_path, fitted, RECIPE).save()
+        before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        before["recipe"]["features"] = 1.0  # its networks are not at hand
+        torch.save(before, tmp_path / "checkpoint.pt")
+        data = ["--data", folder, "--cache", tmp_path / "cache"]
+        self.call(monkeypatch, "tables", "--run", tmp_path, *data)
+        after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        table = after["average"].pop("quantize.frequency")
+        assert not torch.equal(table, before["average"].pop("quantize.frequency"))
+        assert torch.equal(table, after["model"]["quantize.frequency"])
+        assert all(
+            torch.equal(after["average"][name], value) for name, value in before["average"].items()
+        )
 
     def test_fit_train_and_evaluate(self, monkeypatch, tmp_path, make_picture, capsys):
         (tmp_path / "data").mkdir()
