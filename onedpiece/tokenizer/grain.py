@@ -25,7 +25,9 @@ FREQUENCIES = (0.36, 0.22, 0.13, 0.08)  # cycles a pixel
 DIRECTIONS = 4
 BANDS = len(FREQUENCIES) * DIRECTIONS
 REACH = 6  # pixels to each side that a band looks at
-HIDDEN = 48
+HIDDEN = 96
+REACHES = (2, 4)  # cells: how far apart those are that are looked at together
+GROUPS = 4  # of channels, that keep to themselves there
 NOISE, OWN = (
     0.04,
     0.08,
@@ -60,6 +62,10 @@ class Grain(nn.Module):
         """channels: of the features that say how much."""
         super().__init__()
         self.look = nn.Conv2d(channels, HIDDEN, 3, padding=1)
+        self.around = nn.ModuleList(
+            nn.Conv2d(HIDDEN, HIDDEN, 3, padding=reach, dilation=reach, groups=GROUPS)
+            for reach in REACHES
+        )
         self.strength = nn.Conv2d(HIDDEN, 2 * BANDS, 1)
         zero_(self.strength)
         self.register_buffer("bank", band_filters(), persistent=False)
@@ -68,7 +74,10 @@ class Grain(nn.Module):
 
     def forward(self, picture: Tensor, features: Tensor, first: Tensor) -> Tensor:
         """picture (B, 3, 256, 256), features (B, channels, 64, 64), first (B,), tokens -> detail to add (B, 1, 256, 256)."""
-        of_noise, of_own = self.strength(F.gelu(self.look(features))).chunk(2, 1)
+        seen = F.gelu(self.look(features))
+        for around in self.around:
+            seen = seen + F.gelu(around(seen))
+        of_noise, of_own = self.strength(seen).chunk(2, 1)
         if self.training:  # other noise every time, so that none of it can be learned by heart
             noise = torch.randn(len(first), 1, IMAGE, IMAGE, device=first.device)
         else:

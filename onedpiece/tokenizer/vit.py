@@ -17,7 +17,7 @@ from onedpiece.tokenizer.config import IMAGE, PATCH, TOKENS, Vit
 PATCHES = (IMAGE // PATCH) ** 2
 FIRST_LATENT = 1 + PATCHES
 ALL = slice(None)
-NOTHING = 1e-30  # shares of attention below this are none
+NOTHING = 1e-30  # a share of attention that is as good as none
 
 
 class Attention(nn.Module):
@@ -50,7 +50,7 @@ class Attention(nn.Module):
             shares = torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), -1)
             if torch.onnx.is_in_onnx_export():
                 # Processors are slow on numbers below 1e-38, of which a softmax makes many.
-                shares = F.threshold(shares, NOTHING, 0.0)
+                shares = shares.clamp(min=NOTHING)
             mixed = shares @ v
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, -1, width))
 
