@@ -90,9 +90,10 @@ def download(name: str, revision: str | None = None) -> Download:
             f"try again with a network, {by_hand}"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
+        newest = "" if revision == "main" else " (--revision main is the newest that is there)"
         raise DownloadError(
             f"{constants.ENDPOINT} does not give {place.file} of {place.repository} at revision "
-            f"{revision}: {_first_line(error)} (--revision main is the newest that is there)"
+            f"{revision}: {_first_line(error)}{newest}"
         ) from error
     except Exception as error:  # of its HTTP library, which has changed before, and of the disk
         raise DownloadError(

@@ -28,10 +28,8 @@ REACH = 6  # pixels to each side that a band looks at
 HIDDEN = 96
 REACHES = (2, 4)  # cells: how far apart those are that are looked at together
 GROUPS = 4  # of channels, that keep to themselves there
-NOISE, OWN = (
-    0.04,
-    0.08,
-)  # what strength 1 means: a share of the range of pixels, and of the picture's own band
+NOISE = 0.04  # what strength 1 of noise means: a share of the range of pixels
+OWN = 0.08  # and of the picture's own bands: a share of them
 HASH = 40503  # odd, so that no two first tokens have the same bits
 
 
