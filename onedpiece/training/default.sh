@@ -1,13 +1,29 @@
 #!/bin/sh
 # Makes the default model from tar shards or folders of photographs: sh onedpiece/training/default.sh RUNS MODEL FEATURES DATA...
-# Three hours on two CPU cores. RUNS is a folder to work in; MODEL, the model directory, is written at the end; FEATURES
-# holds the weights of the networks that the grain learns from (onedpiece/training/features.py).
+# RUNS is a folder to work in: called again after an interruption, this goes on where it was. MODEL, the model directory,
+# is written at the end; FEATURES holds the weights of the networks that the grain learns from
+# (onedpiece/training/features.py).
 set -eu
 runs=$1 model=$2 features=$3
 shift 3
-python -m onedpiece.training fit --run "$runs/default" --cache "$runs/cache" --data "$@"
-python -m onedpiece.training train --run "$runs/default" --recipe distortion --cache "$runs/cache" --data "$@"
-python -m onedpiece.training tables --run "$runs/default" --cache "$runs/cache" --data "$@"
-python -m onedpiece.training train --run "$runs/default" --recipe grain --features "$features" \
-    --cache "$runs/cache" --data "$@"
-python -m onedpiece.training export --run "$runs/default" "$model"
+
+training() {
+    verb=$1
+    shift
+    python -m onedpiece.training "$verb" --run "$runs/default" "$@"
+}
+
+once() {
+    mark=$runs/$1.done
+    shift
+    [ -e "$mark" ] && return
+    "$@"
+    touch "$mark"
+}
+
+once fit training fit --cache "$runs/cache" --data "$@"
+once distortion training train --cache "$runs/cache" --data "$@"
+once tables training tables --cache "$runs/cache" --data "$@"
+once begin-grain training train --recipe grain --stop 1 --features "$features" --cache "$runs/cache" --data "$@"
+once grain training train --features "$features" --cache "$runs/cache" --data "$@"
+training export "$model"

@@ -28,7 +28,7 @@ from onedpiece.training.features import Lpips, Vgg, turned, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import lattice, log_distortion
 from onedpiece.training.paper import ConvNext, FrozenVq
-from onedpiece.training.precision import autocast
+from onedpiece.training.precision import autocast, layout
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.work import Work, count_flops, peak_flops
 
@@ -78,7 +78,7 @@ class Trainer:
         if (recipe.proxy or recipe.squared) and not isinstance(model, PaperOneDPiece):
             raise ValueError("this recipe is for the paper's configurations")
         self.folder, self.recipe, self.device = folder, recipe, torch.device(device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(self.device).to(memory_format=layout(self.device))  # type: ignore[call-overload]
         self.forward: Callable[..., tuple[Tensor, Tensor]] = self.model
         self.share = Share()
         self.features = features.to(self.device) if features and recipe.features else None

@@ -16,3 +16,10 @@ def autocast(device: torch.device) -> torch.autocast:
     """Inside, large products are in `arithmetic(device)`."""
     kind = arithmetic(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=kind == torch.bfloat16)
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """What convolutions learn fastest in: of float32 ones on a CPU, a step channels-last takes a fifth longer."""
+    if arithmetic(device) == torch.float32:
+        return torch.contiguous_format
+    return torch.channels_last
