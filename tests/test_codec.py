@@ -416,8 +416,8 @@ class TestSeams:
 
     def test_gradients_across_borders_are_as_elsewhere(self, coded_kodak):
         ratios = [line_ratio(decoded) / line_ratio(original) for original, decoded in coded_kodak]
-        # Where tiles overlap, the noise of two is averaged: there is a little less of it.
-        assert np.mean(ratios) == pytest.approx(1, abs=0.1)
+        # Grain is a little weaker at the edges of tiles (docs/models.md).
+        assert np.mean(ratios) == pytest.approx(1, abs=0.12)
 
     def test_no_picture_shows_its_borders(self, coded_kodak):
         """A single picture has few borders, and lines drawn anywhere inside its tiles scatter too."""
