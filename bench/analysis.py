@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedpiece.bench.protocol import central
+from onedpiece.bench import Protocol
+from onedpiece.bench.protocol import read
 from onedpiece.bench.rate_distortion import Progress
-from onedpiece.image import Reading, open_picture
 from onedpiece.models.registry import find
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
@@ -35,7 +35,7 @@ def analyze(
     out.mkdir(parents=True, exist_ok=True)
     found = find(model)
     runtime = OnnxRuntime(found, device, grain=0)  # its noise follows from the first token
-    squares = [_square(path) for path in paths.values()]
+    squares = [read(path, Protocol.paper).pixels for path in paths.values()]
     coded = np.concatenate([runtime.encode(part) for part in _batches(np.stack(squares))])
     coded = coded[:, :tokens]
     with progress(len(squares)) as advance:
@@ -90,10 +90,6 @@ def first_tokens(names: Sequence[str], coded: np.ndarray) -> dict[int, list[str]
     for name, token in zip(names, coded[:, 0].tolist(), strict=True):
         groups.setdefault(token, []).append(name)
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
-
-
-def _square(path: Path) -> np.ndarray:
-    return central(open_picture(path, Reading(background=(255, 255, 255))).pixels)
 
 
 def _batches(items: np.ndarray) -> list[np.ndarray]:

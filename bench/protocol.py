@@ -8,13 +8,17 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
+from onedpiece.errors import OdpError
 from onedpiece.grid import TILE
 from onedpiece.image import Picture, Reading, open_picture
 
 
 def read(path: Path, protocol: Protocol) -> Picture:
-    """A picture file without its transparency, which goes on white. Raises PictureError or LimitExceeded."""
-    picture = open_picture(path, Reading(background=(255, 255, 255)))
+    """A picture file without its transparency, which goes on white. Raises OdpError, which names the file."""
+    try:
+        picture = open_picture(path, Reading(background=(255, 255, 255)))
+    except OdpError as error:
+        raise type(error)(f"{path}: {error}") from error
     pixels = central(picture.pixels) if protocol == Protocol.paper else picture.pixels
     return Picture(pixels, picture.grey)
 

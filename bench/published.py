@@ -20,13 +20,14 @@ from PIL import Image
 
 from onedpiece.bench.demo import PICTURES
 from onedpiece.bench.measure import machine, process, spread
-from onedpiece.errors import OdpError
+from onedpiece.errors import missing_extra
 from onedpiece.models.registry import Model, find
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
 WARM_RUNS = 15
 COLD_RUNS = 5
+REST_SECONDS = 0.2  # after a run, threads of its runtime spin for a while and slow the other one
 BATCHES = (1, 64)  # on a GPU
 GPU_TYPES = ("float32", "bfloat16")
 
@@ -59,9 +60,7 @@ def published(name: str, in_pytorch: str | None, threads: int, device: str = "cp
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise OdpError(
-            f"the comparison needs the extra: pip install 'onedpiece[torch]' ({error})"
-        ) from error
+        raise missing_extra("the comparison", error) from error
     model = find(name)
     other = find(in_pytorch) if in_pytorch else model
     print(
@@ -99,10 +98,11 @@ def race(
     runs: int,
     finish: Callable[[], object] = lambda: None,
 ) -> Race:
-    """Time both in turn, after one run of each that does not count; finish: what waits for a device."""
+    """Time both in turn, rested, after one run of each that does not count; finish: what waits for a device."""
     times: tuple[list[float], list[float]] = ([], [])
     for run in range(runs + 1):
         for action, seconds in zip((ours, theirs), times, strict=True):
+            time.sleep(REST_SECONDS)
             start = time.perf_counter()
             action()
             finish()

@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 
 from onedpiece import tiles
+from onedpiece.bench import Protocol
 from onedpiece.bench.metrics import psnr
+from onedpiece.bench.protocol import read
 from onedpiece.bitstream import Allocation, truncate
 from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.grid import TILE, Grid
-from onedpiece.image import open_picture
 from onedpiece.models.registry import DEFAULT, find
 from onedpiece.runtime.onnx import OnnxRuntime
 
@@ -27,7 +28,7 @@ SMALL = ((180, 140), (300, 200))
 def tiling(paths: Iterable[Path], device: str) -> None:
     """Print tables over a folder of pictures of several tiles, decoded without grain."""
     runtime = OnnxRuntime(find(DEFAULT), device, grain=0)
-    pictures = [open_picture(path).pixels for path in paths]
+    pictures = [read(path, Protocol.native).pixels for path in paths]
     _overlaps(runtime, pictures)
     _adaptive(Codec(device=device, grain=0), pictures)
     _fillings(runtime, pictures)

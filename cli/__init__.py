@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -35,8 +34,7 @@ def main() -> None:
         verify,
     )
 
-    if sys.stderr is None:  # closed by whoever started us
-        sys.stderr = io.StringIO()
+    _open_streams()
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not text must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -54,6 +52,13 @@ def main() -> None:
             raise
         print(f"odp: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _open_streams() -> None:
+    """Standard streams that whoever started us has closed are the null device."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _version(asked: bool) -> None:

@@ -7,6 +7,7 @@ import glob
 import itertools
 import json
 import os
+import stat
 import sys
 import traceback
 from collections import Counter, deque
@@ -161,7 +162,9 @@ def survey(inputs: Inputs, look: Callable[[Path], None], report: Report) -> None
         try:
             _check_no_folder(source, inputs)
             look(source)
-        except OdpError as error:
+        except BrokenPipeError:
+            raise  # nobody reads our output any more
+        except FAILURES as error:
             failed = True
             report.failed(source, error)
     if failed:
@@ -180,8 +183,12 @@ def _found(inputs: Inputs, suffixes: set[str]) -> list[tuple[Path, Path]]:
 
 def _check_no_folder(source: Path, inputs: Inputs) -> None:
     """Raise OdpError for a folder that stands among the inputs itself, instead of what it holds."""
-    if not source.is_dir():
-        return
+    try:
+        if not source.is_dir():
+            return
+        os.listdir(source)
+    except OSError as error:
+        raise OdpError(f"cannot be opened: {error.strerror}") from error
     if source not in inputs.paths:
         raise OdpError("this is a folder")
     hint = "" if inputs.recursive else "; --recursive looks below it too"
@@ -193,24 +200,40 @@ def expand(
 ) -> Iterator[tuple[Path, Path]]:
     """Files as they are, folders as the files in them, patterns as what they match; and names for their outputs."""
     for path in paths:
-        if path.is_dir():
-            inside = path.rglob("*") if recursive else path.iterdir()
-            files_here = sorted(p for p in inside if p.suffix.lower() in suffixes and p.is_file())
-            yield from ((file, file.relative_to(path)) for file in files_here)
-            if not files_here:
-                yield path, Path(path.name or "folder")  # which will be told
-        elif not path.exists() and glob.has_magic(str(path)):
-            found = False
-            plain = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-            root = Path(*plain)
-            for match in map(Path, sorted(glob.glob(str(path), recursive=True))):
-                if not match.is_dir():
-                    yield match, match.relative_to(root)
-                    found = True
-            if not found:
-                yield path, Path(path.name)
-        else:
-            yield path, Path(path.name)
+        found = []
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                found = _inside(path, suffixes, recursive)
+            elif not path.exists() and glob.has_magic(str(path)):
+                found = _matches(path)
+        # What is not there, or a folder that holds nothing, fails when it is read, and is reported then.
+        yield from found or [(path, Path(path.name or "folder"))]
+
+
+def _inside(folder: Path, suffixes: set[str], recursive: bool) -> list[tuple[Path, Path]]:
+    """Files, and folders that cannot be looked into, which fail when they are read."""
+    closed: list[OSError] = []
+    found = []
+    for place, folders, names in os.walk(folder, onerror=closed.append):
+        if not recursive:
+            folders.clear()
+        here = (Path(place, name) for name in names)
+        found += [path for path in here if path.suffix.lower() in suffixes and _may_be_file(path)]
+    found += [Path(error.filename) for error in closed if error.filename != str(folder)]
+    return [(path, path.relative_to(folder)) for path in sorted(found)]
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True  # fails when it is read
+
+
+def _matches(pattern: Path) -> list[tuple[Path, Path]]:
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    matches = map(Path, sorted(glob.glob(str(pattern), recursive=True)))
+    return [(match, match.relative_to(root)) for match in matches if not match.is_dir()]
 
 
 def _listed(list_file: Path) -> Iterator[Path]:
@@ -223,7 +246,7 @@ def _listed(list_file: Path) -> Iterator[Path]:
         path = Path(os.fsdecode(line.rstrip(b"\r")))
         if path == files.STREAM:
             raise OdpError(f"{list_file} names standard input")
-        if path.name:  # find's "." is no file
+        if path.name not in ("", ".."):  # find's "." is no file
             yield path
 
 
@@ -309,7 +332,7 @@ def run(
             advance(len(group))
         while writing:
             finish(writing.popleft())
-    if len(jobs) > 1:
+    if len(jobs) > 1 or (report.json and inputs.out_dir is not None):
         report.summary(len(todo) - failures, len(jobs) - len(todo), failures)
     if failures:
         raise typer.Exit(1)
@@ -338,13 +361,11 @@ def _process(
 
 def _weighed(work: Work[Any, Any], jobs: Iterable[Job]) -> Iterator[tuple[Job, int]]:
     for job in jobs:
-        if not files.is_regular(job.source):  # a pipe must not be opened twice
-            yield job, 0
-            continue
-        try:
-            yield job, work.weigh(job)
-        except FAILURES:
-            yield job, 0  # fails again, and is reported, when it is read
+        pixels = 0
+        with contextlib.suppress(*FAILURES):  # fails again, and is reported, when it is read
+            if files.is_regular(job.source):  # a pipe must not be opened twice
+                pixels = work.weigh(job)
+        yield job, pixels
 
 
 def _groups(

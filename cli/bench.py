@@ -14,6 +14,7 @@ import typer
 
 from onedpiece.bench import Protocol
 from onedpiece.cli import app, options
+from onedpiece.errors import missing_extra
 
 SECONDS = 30  # between lines that tell how far a long measurement is, where no bar can be shown
 
@@ -102,9 +103,12 @@ def downstream(
 
     Decodes the files that odp bench rd left in the folder. Nothing is downloaded.
     """
-    from onedpiece.bench import downstream as tasks
     from onedpiece.bench.rate_distortion import reopened
 
+    try:
+        from onedpiece.bench import downstream as tasks
+    except ImportError as error:
+        raise missing_extra("running other networks", error) from error
     for text in network:
         if text.partition("=")[0] not in tasks.KINDS or ":" not in text:
             raise typer.BadParameter(f"'{text}' is not KIND=SOURCE")

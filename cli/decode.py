@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from onedpiece.image import Picture
 
 # A lossy output should not add losses of its own that anybody sees.
-WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "GIF", "SGI", "DDS", "ICO", "ICNS"}
+WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI", "SGI"}
+WITH_METADATA = {"PNG", "JPEG", "WEBP", "TIFF", "AVIF"}
+IN_COLOUR_ONLY = {("QOI", "L"): "RGB", ("QOI", "LA"): "RGBA", ("SGI", "LA"): "RGBA"}
 TIFF_XMP = 700  # tag
 SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 
@@ -27,7 +29,9 @@ SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {
 def decode(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout."),
+        typer.Argument(
+            metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout.", readable=False
+        ),
     ] = None,
     tokens: Annotated[
         int,
@@ -109,11 +113,13 @@ def _format_of(target: Path) -> str:
     """Pillow's name of the format that an output name asks for. Raises OutputError."""
     from PIL import Image
 
+    from onedpiece.image import FORMATS
+
     if target == files.STREAM:
         return "PNG"
     Image.init()
     name = Image.registered_extensions().get(target.suffix.lower())
-    if name is None or name not in Image.SAVE:
+    if name not in FORMATS or name not in Image.SAVE:
         raise OutputError(f"{target}: the name ends in no picture format that can be written")
     return name
 
@@ -123,7 +129,7 @@ def _metadata_options(image: Image, name: str) -> dict[str, object]:
     from PIL import Image, PngImagePlugin
 
     options: dict[str, object] = {}
-    if name in {"PNG", "JPEG", "WEBP", "TIFF", "AVIF"}:
+    if name in WITH_METADATA:
         kinds = ("exif", "icc_profile", "xmp")
         options = {kind: image.info[kind] for kind in kinds if kind in image.info}
     if name == "PNG" and "xmp" in options:
@@ -141,18 +147,21 @@ def _metadata_options(image: Image, name: str) -> dict[str, object]:
 def _picture_bytes(
     picture: Picture, target: Path, background: tuple[int, int, int] | None
 ) -> bytes:
-    from onedpiece.image import flattened, to_pillow
+    from onedpiece.image import flattened, in_srgb, to_pillow
 
     out = io.BytesIO()
     try:
         name = _format_of(target)
         if background is not None:
             picture = flattened(picture, background)
+        if name not in WITH_METADATA:
+            picture = in_srgb(picture)  # no profile could say otherwise
         image = to_pillow(picture)
         if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
             raise OutputError(
                 f"{target}: {name} has no transparency: write a PNG, or use --background"
             )
+        image = image.convert(IN_COLOUR_ONLY.get((name, image.mode), image.mode))
         image.save(out, name, **SAVE_OPTIONS.get(name, {}), **_metadata_options(image, name))
     except OutputError:
         raise

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def encode(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout."),
+        typer.Argument(
+            metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False
+        ),
     ] = None,
     tokens: Annotated[
         int | None,

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from onedpiece.cli import app, options
 
 
 @app.command()
 def info(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")
-    ] = None,
+    paths: options.OdpFiles = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     json: options.Json = False,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onedpiece.cli import app, options
-from onedpiece.errors import OdpError
+from onedpiece.errors import OdpError, UnknownModel, missing_extra
 
 if TYPE_CHECKING:
     from onedpiece.models.registry import Model
@@ -84,7 +84,7 @@ def pull(
         from onedpiece.tokenizer.config import CONFIGS
         from onedpiece.tokenizer.official import install
     except ImportError as error:
-        raise _needs_extra(error) from error
+        raise missing_extra("converting", error) from error
     fetched = download(name, revision)
     _report(install(fetched.path, folder, name, CONFIGS[name], force, **fetched.facts()))
 
@@ -103,20 +103,22 @@ def import_file(
     try:
         from onedpiece.tokenizer.official import install
     except ImportError as error:
-        raise _needs_extra(error) from error
+        raise missing_extra("converting", error) from error
     _report(install(file, user_folders()[0], name and _checked(name), force=force))
 
 
 @models.command()
 def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
     """Remove a model from the user's folders."""
-    from onedpiece.models.registry import BUNDLED, find
+    from onedpiece.models.registry import BUNDLED, installed
 
-    path = find(_checked(name)).path
-    if path.parent == BUNDLED:
+    named = [model.path for model in installed() if model.name == _checked(name)]
+    if not named:
+        raise UnknownModel(f"no model '{name}' is installed")
+    if named[0].parent == BUNDLED:
         raise OdpError(f"{name} comes with odp and stays")
-    shutil.rmtree(path)
-    print(f"{path}: removed")
+    shutil.rmtree(named[0])
+    print(f"{named[0]}: removed")
 
 
 @models.command()
@@ -138,7 +140,7 @@ def export(
     try:
         from onedpiece.tokenizer.variants import compare, export_variant
     except ImportError as error:
-        raise _needs_extra(error) from error
+        raise missing_extra("converting", error) from error
     original = find(name)
     exported = export_variant(original, out, precision)
     print(compare(original, exported, sorted(PICTURES.glob("*.png"))))
@@ -149,10 +151,6 @@ def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise typer.BadParameter(f"'{name}' is no name of a model")
     return name
-
-
-def _needs_extra(error: ImportError) -> OdpError:
-    return OdpError(f"converting needs the extra: pip install 'onedpiece[torch]' ({error})")
 
 
 def _report(model: Model) -> None:

@@ -19,8 +19,18 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Pictures or folders.")]
-OutDir = Annotated[Path | None, typer.Option(help="Folder for the outputs of several inputs.")]
+# Paths are not looked at when arguments are read: one that fails must not stop the others.
+Pictures = Annotated[
+    list[Path],
+    typer.Argument(metavar="PICTURES...", help="Pictures or folders.", readable=False),
+]
+OdpFiles = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),
+]
+OutDir = Annotated[
+    Path | None, typer.Option(help="Folder for the outputs of several inputs.", readable=False)
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
@@ -60,7 +70,9 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pix
 
 FilesFrom = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Take inputs from a list, one a line; - is stdin."),
+    typer.Option(
+        metavar="FILE", help="Take inputs from a list, one a line; - is stdin.", readable=False
+    ),
 ]
 Recursive = Annotated[
     bool,

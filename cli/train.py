@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onedpiece.cli import app
-from onedpiece.errors import OdpError, OutputError
+from onedpiece.errors import OdpError, OutputError, missing_extra
 
 
 @app.command()
@@ -26,9 +26,7 @@ def train(
     try:
         from onedpiece.training.finetune import finetune
     except ImportError as error:
-        raise OdpError(
-            f"training needs the extra: pip install 'onedpiece[torch]' ({error})"
-        ) from error
+        raise missing_extra("training", error) from error
     if (out / "model.json").exists():
         raise OutputError(f"{out} holds a model already")
     for source in data:

@@ -12,8 +12,12 @@ from onedpiece.cli import app, options
 
 @app.command()
 def truncate(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.", readable=False)
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.", readable=False)
+    ],
     tokens: Annotated[
         int | None,
         typer.Option("--tokens", "-n", min=1, max=256, help="Tokens to keep of each tile."),

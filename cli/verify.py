@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from onedpiece.cli import app, options
 
 
 @app.command()
 def verify(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help=".odp files; - is stdin.")
-    ] = None,
+    paths: options.OdpFiles = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     quiet: options.Quiet = False,
@@ -26,13 +21,13 @@ def verify(
     Tokens carry no checksum: a wrong one is a wrong picture, not an error.
     """
     from onedpiece.alpha import unpack_alpha
-    from onedpiece.bitstream import ALPHA, EXIF, ICC, XMP, expand, parse
+    from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, expand, parse
     from onedpiece.cli import batch, files
     from onedpiece.errors import DamagedFile
     from onedpiece.models.registry import find_by_key
 
     def look(path: Path) -> None:
-        file = parse(files.read(path))
+        file = parse(files.read(path), max_pixels=MAX_SIDE**2)  # nothing is painted
         if file.is_cut:
             total = file.allocation.total
             raise DamagedFile(f"the file is cut: {file.arrived} of {total} tokens are here")

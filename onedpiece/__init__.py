@@ -9,6 +9,7 @@ ONNX Runtime nor PyTorch nor Pillow; the first use does.
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "OdpError", "Target", "decode", "encode"]
 __version__ = "0.1.0"
+
+_turn = threading.Lock()  # a codec is for one thread at a time, and these are for all
 
 
 def encode(
@@ -47,7 +50,8 @@ def encode(
 
     if tokens is None and max_bytes is None and bpp is None and psnr is None:
         tokens = 256
-    return _codec(effort, 1.0).encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
+    with _turn:
+        return _codec(effort, 1.0).encode(image, Target(tokens, max_bytes, bpp, psnr, adaptive))
 
 
 def decode(data: bytes, tokens: int = 256, *, grain: float = 1.0) -> Image:
@@ -57,7 +61,8 @@ def decode(data: bytes, tokens: int = 256, *, grain: float = 1.0) -> Image:
     added that no token describes: 0 gives the smallest squared error, 1 looks most like the original.
     Raises OdpError if the data cannot be decoded, ValueError for what is out of range.
     """
-    return _codec(1, grain).decode(data, tokens)
+    with _turn:
+        return _codec(1, grain).decode(data, tokens)
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bitstream import expand, squeeze
-from onedpiece.errors import DamagedFile
+from onedpiece.errors import DamagedFile, LimitExceeded
 
 CELLS = (
     (64, 1),
@@ -34,7 +34,10 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
         raise DamagedFile("the transparency of the picture is damaged")
     cell, steps = data[0], data[1]
     rows, columns = -(-height // cell), -(-width // cell)
-    plane = np.frombuffer(expand(data[2:], rows * columns), np.uint8)
+    try:
+        plane = np.frombuffer(expand(data[2:], rows * columns), np.uint8)
+    except LimitExceeded as error:
+        raise DamagedFile("the transparency of the picture is larger than the picture") from error
     if len(plane) != rows * columns or plane.max() > steps:
         raise DamagedFile("the transparency of the picture is damaged")
     shades = (np.arange(256) * (255 / steps)).round().clip(max=255).astype(np.uint8)

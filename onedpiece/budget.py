@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from onedpiece.grid import TILE, Grid
 CELL = 16  # what is finer than cells of so many pixels is what tokens are spent on
 SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too
 EXPONENT = 0.7  # tokens grow with this power of the error, as measured (docs/format.md)
+NO_LIMIT = 1 << 62  # bytes
 STEPS_PER_OCTAVE = 2  # of `bitstream.allocation.INTERVALS`
 
 
@@ -25,7 +27,7 @@ class Target:
     psnr:      decibels at least, over RGB; with as few tokens as possible.
     adaptive:  give more tokens to tiles that have more detail; always so for the last three.
 
-    Raises ValueError if not exactly one is given or one is out of range.
+    Raises ValueError if not exactly one is given or one is out of range, TypeError for what is no number.
     """
 
     tokens: int | None = None
@@ -35,6 +37,9 @@ class Target:
     adaptive: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("tokens", "max_bytes"):
+            if getattr(self, name) is not None:  # whole numbers of numpy, too
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
         given = (self.tokens, self.max_bytes, self.bpp, self.psnr)
         if sum(value is not None for value in given) != 1:
             raise ValueError("give exactly one of tokens, max_bytes, bpp and psnr")
@@ -47,7 +52,9 @@ class Target:
 
     def bytes_for(self, pixels: int) -> int | None:
         """Size of the file that `max_bytes` or `bpp` allows for a picture of so many pixels; None for other targets."""
-        return int(self.bpp * pixels / 8) if self.bpp is not None else self.max_bytes
+        if self.bpp is None:
+            return self.max_bytes
+        return int(min(self.bpp * pixels / 8, NO_LIMIT))
 
 
 def detail(tile: np.ndarray, width: int, height: int) -> float:

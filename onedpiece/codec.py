@@ -116,7 +116,7 @@ class Codec:
         self, pictures: Sequence[Picture], target: Target | int = MAX_TOKENS
     ) -> list[bytes]:
         """`encode_many` from pixels."""
-        if isinstance(target, int):
+        if not isinstance(target, Target):
             target = Target(tokens=target)
         headers = [self._header(picture) for picture in pictures]
         details: list[list[float]] = [[] for _ in pictures]

@@ -47,3 +47,8 @@ class DeviceError(OdpError):
 
 class OutputError(OdpError):
     """The output exists already, or cannot be written."""
+
+
+def missing_extra(what: str, error: ImportError) -> OdpError:
+    """What to raise where `what` needs PyTorch and its companions, which are not installed."""
+    return OdpError(f"{what} needs the extra: pip install 'onedpiece[torch]' ({error})")

@@ -124,8 +124,10 @@ def from_pillow(image: Image.Image, reading: Reading = Reading()) -> Picture:
     """Upright, in sRGB, 8 bits.
 
     Raises PictureError for a picture of no pixels, of several frames, or that turns out to be broken, and
-    LimitExceeded (before decoding) if it is too large.
+    LimitExceeded (before decoding) if it is too large, TypeError for what is no PIL image.
     """
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"a picture is a PIL image, not {type(image).__name__}")
     with _own_errors():
         _check(image, reading.max_pixels)
         return _from_pillow(image, reading)
@@ -191,6 +193,16 @@ def flattened(picture: Picture, background: Colour) -> Picture:
     grey = picture.grey and len(set(background)) == 1
     pixels = _flatten(picture.pixels, picture.alpha, background)
     return Picture(pixels, grey, None, picture.metadata)
+
+
+def in_srgb(picture: Picture) -> Picture:
+    """The picture in the colours of sRGB instead of those of its ICC profile, if it has one."""
+    metadata = dict(picture.metadata)
+    profile = metadata.pop("icc", None)
+    if profile is None:
+        return picture
+    image = _to_srgb(Image.fromarray(picture.pixels), profile, picture.grey)
+    return Picture(_rgb(image), picture.grey, picture.alpha, metadata)
 
 
 def _stored(image: Image.Image) -> str:

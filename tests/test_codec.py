@@ -230,6 +230,15 @@ def test_a_broken_picture_given_as_an_image_is_a_picture_error(codec, tmp_path, 
         codec.encode(image)
 
 
+def test_what_is_no_picture_or_no_number_is_a_mistake_of_the_caller(codec, make_picture):
+    for wrong in ("in.png", np.zeros((4, 4, 3), np.uint8)):
+        with pytest.raises(TypeError, match="a picture is a PIL image"):
+            codec.encode(wrong)
+    with pytest.raises(TypeError):
+        codec.encode(make_picture(), 64.5)
+    assert codec.encode(make_picture(), np.int64(3)) == codec.encode(make_picture(), 3)
+
+
 def test_a_limit_of_ones_own_holds_in_both_directions(codec, make_picture):
     small = Codec(device="cpu", max_pixels=100 * 100)
     data = codec.encode(make_picture(101, 100), 4)

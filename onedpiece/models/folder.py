@@ -29,9 +29,14 @@ def complete(path: Path) -> Iterator[Path]:
         yield partial
         if path.exists():
             path.rename(old)
-        partial.rename(path)
+        try:
+            partial.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from onedpiece.errors import DownloadError
+from onedpiece.errors import DownloadError, missing_extra
 from onedpiece.models.registry import sha256
 
 
@@ -73,16 +73,14 @@ def download(name: str, revision: str | None = None) -> Download:
             LocalEntryNotFoundError,
         )
     except ImportError as error:
-        raise DownloadError(
-            f"downloading needs the extra: pip install 'onedpiece[torch]' ({error})"
-        ) from error
+        raise missing_extra("downloading", error) from error
     by_hand = f"or fetch {place.file} of {place.repository} elsewhere and `odp models import` it"
     try:
         path = Path(hf_hub_download(place.repository, place.file, revision=revision))
     except LocalEntryNotFoundError as error:
         why = (
             "HF_HUB_OFFLINE is set"
-            if constants.is_offline_mode()
+            if constants.HF_HUB_OFFLINE
             else f"{constants.ENDPOINT} does not answer ({_first_line(error.__cause__ or error)})"
         )
         raise DownloadError(

@@ -20,6 +20,7 @@ from onedpiece.models.tensors import read_tensor
 BUNDLED = Path(__file__).parent
 SEARCH_VARIABLE = "ODP_MODELS"
 DEFAULT = "default"
+MAX_MANIFEST = 1 << 16  # characters
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def sha256(path: Path) -> str:
 def read_model(path: Path) -> Model:
     """The model in a directory. Raises ModelError if there is none, or if it is incomplete."""
     try:
-        manifest = json.loads((path / "model.json").read_text())
+        with (path / "model.json").open(encoding="utf-8") as file:
+            manifest = json.loads(file.read(MAX_MANIFEST))
         red, green, blue = manifest["blank"]
         model = Model(
             path=path,
@@ -96,7 +98,7 @@ def read_model(path: Path) -> Model:
             raise ValueError("a fingerprint is a SHA-256")
     except OSError:
         raise ModelError(f"no model in {path}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path / 'model.json'} is not a model's manifest") from error
     for name in ("encoder.onnx", "decoder.onnx", "weights.safetensors"):
         if not (path / name).is_file():

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -16,10 +17,12 @@ import numpy as np
 
 from onedpiece.errors import DeviceError, ModelError
 from onedpiece.models.registry import Model
+from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 DEVICES = ("auto", "cpu", "cuda")
+_LOADING = threading.Lock()
 
 
 class OnnxRuntime:
@@ -42,27 +45,42 @@ class OnnxRuntime:
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        return self._run(self._encoder, {"pixels": tiles})[0].astype(np.uint16)
+        (tokens,) = self._run(self._encoder, {"pixels": tiles}, (len(tiles), TOKENS))
+        return self._existing(tokens).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         inputs = {"tokens": tokens.astype(np.int32)}
         if any(entry.name == "grain" for entry in self._decoder.get_inputs()):
             inputs["grain"] = np.array([self._grain], np.float32)
-        return self._run(self._decoder, inputs)[0]
+        (pixels,) = self._run(self._decoder, inputs, (len(tokens), IMAGE, IMAGE, 3))
+        return pixels
 
     def propose(
         self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         numbers = {"tokens": tokens, "keep": keep, "shown": shown}
         inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
-        cost, codes, gains = self._run(self._search, {"pixels": tiles, **inputs})
-        return cost, codes, gains
+        one, each = (len(tiles),), (len(tiles), TOKENS)
+        inputs["pixels"] = tiles
+        cost, codes, gains = self._run(self._search, inputs, one, each, each)
+        return cost, self._existing(codes), gains
 
-    def _run(self, session: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def _run(
+        self, session: Any, inputs: dict[str, np.ndarray], *shapes: tuple[int, ...]
+    ) -> list[np.ndarray]:
+        """What the network gives, which must have these shapes."""
         try:
-            return session.run(None, inputs)
+            results = session.run(None, inputs)
         except Exception as error:  # its own exceptions have no common base
             raise DeviceError(f"the network failed on {self.device}: {error}") from error
+        if [result.shape for result in results] != list(shapes):
+            raise ModelError(f"a network of {self._model.name} does not give what it should")
+        return results
+
+    def _existing(self, tokens: np.ndarray) -> np.ndarray:
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < CODES:
+            raise ModelError(f"{self._model.name} gives tokens that do not exist")
+        return tokens
 
     @cached_property
     def _encoder(self) -> Any:
@@ -77,8 +95,8 @@ class OnnxRuntime:
         return self._load(self._model.path / "search.onnx")
 
     def _load(self, graph: Path) -> Any:
-        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
-        with contextlib.redirect_stdout(io.StringIO()):
+        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture. It is all threads' stdout.
+        with _LOADING, contextlib.redirect_stdout(io.StringIO()):
             if self.device == "cuda":
                 session = self._session(graph, [CUDA, CPU])
                 if session is not None and session.get_providers()[0] == CUDA:

@@ -9,22 +9,18 @@ import torch
 
 from onedpiece.errors import ModelError
 from onedpiece.models.registry import Model
-from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
-from onedpiece.tokenizer.weights import load
+from onedpiece.tokenizer.weights import load_installed
 
 
 class TorchRuntime:
-    """A model's PyTorch module, in float32. Raises ModelError for a model that only has int8 weights."""
+    """A model's PyTorch module, in float32. Raises ModelError as `load_installed` does."""
 
     def __init__(self, model: Model, device: str = "cpu", grain: float = 1.0) -> None:
-        if model.precision == "int8":
-            raise ModelError(f"{model.name} is int8, which PyTorch does not run here")
         self.device = device
-        config = Config.from_dict(model.config)
-        self._module = load(config, model.path / "weights.safetensors").to(device)
-        self._grain: dict[str, Any] = {"grain": grain} if config.grain else {}
+        self._module = load_installed(model).to(device)
+        self._grain: dict[str, Any] = {"grain": grain} if self._module.config.grain else {}
 
     @torch.inference_mode()
     def encode(self, tiles: np.ndarray) -> np.ndarray:

@@ -31,11 +31,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         else:
             state = _read_safetensors(path)
+    except ModelError:
+        raise
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} is refused: it holds more than tensors") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
+    except Exception as error:  # broken archives and pickles raise what they like
         raise ModelError(
             f"{path} is no state dict: neither a whole file of torch.save nor of safetensors"
         ) from error

@@ -21,10 +21,10 @@ from onedpiece.models.folder import complete
 from onedpiece.models.registry import Model, read_model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
-from onedpiece.tokenizer.config import IMAGE, Config
+from onedpiece.tokenizer.config import IMAGE
 from onedpiece.tokenizer.export import export
 from onedpiece.tokenizer.int8 import export_int8
-from onedpiece.tokenizer.weights import load
+from onedpiece.tokenizer.weights import load_installed
 
 LENGTHS = (16, 256)
 RUNS = 5
@@ -35,12 +35,9 @@ def export_variant(model: Model, folder: Path, precision: str) -> Model:
 
     The new model has the fingerprint of the old one: files of either decode with both.
     """
-    if model.precision == "int8":
-        raise ModelError(f"{model.name} is int8 already, which cannot be undone")
-    config = Config.from_dict(model.config)
-    if precision == "int8" and config.spectral:
+    module = load_installed(model)
+    if precision == "int8" and module.config.spectral:
         raise ModelError(f"{model.name} has too little in its transformers for int8")
-    module = load(config, model.path / "weights.safetensors")
     write = export_int8 if precision == "int8" else export
     facts = {"fingerprint": model.fingerprint, "source": model.source}
     with complete(folder) as partial:

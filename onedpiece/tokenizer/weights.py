@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from onedpiece.errors import ModelError
+from onedpiece.models.registry import Model
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, build
 
@@ -26,6 +29,16 @@ def load(config: Config, path: Path) -> OneDPiece:
     state = {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
     model.load_state_dict(state, assign=config.spectral is None)
     return model.eval()
+
+
+def load_installed(model: Model) -> OneDPiece:
+    """`load` for an installed model. Raises ModelError if it is int8, or not what its manifest says."""
+    if model.precision == "int8":
+        raise ModelError(f"{model.name} is int8, which PyTorch cannot run and nothing can undo")
+    try:
+        return load(Config.from_dict(model.config), model.weights)
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"the weights in {model.path} are not those of its manifest") from error
 
 
 def empty(config: Config) -> OneDPiece:

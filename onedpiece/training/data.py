@@ -58,17 +58,24 @@ def shards(places: list[Path]) -> list[Path]:
 
 
 def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """(name, file bytes) of every picture in the given tar files and folders, in a fixed order."""
+    """(name, file bytes) of every picture in the given tar files and folders, in a fixed order. Raises ValueError."""
     for source in sources:
         if source.is_dir():
             for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
                 yield str(path.relative_to(source)), path.read_bytes()
         else:
-            with tarfile.open(source) as tar:
-                for member in tar:
-                    file = tar.extractfile(member)
-                    if file and Path(member.name).suffix.lower() in SUFFIXES:
-                        yield member.name, file.read()
+            yield from _members(source)
+
+
+def _members(source: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield member.name, file.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"{source} is neither a folder nor a whole tar file: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ class Pictures:
     def open(cls, sources: list[Path], cache: Path) -> Pictures:
         """Open the cache, building it first if it is missing or was made from other sources.
 
-        Unreadable pictures are skipped with a line on stdout. Raises ValueError if nothing is left.
+        Unreadable pictures are skipped with a line on stdout. Raises ValueError if nothing is left, or for what
+        is neither a folder nor a tar file.
         """
         stamp = [_stamp(source) for source in sources]
         meta = cache / "index.json"
@@ -127,7 +135,7 @@ class Pictures:
             for name, data in iterate_sources(sources[kept:]):
                 try:
                     decoded = normalise(Image.open(io.BytesIO(data)))
-                except (OSError, ValueError, Image.DecompressionBombError) as error:
+                except Exception as error:  # Pillow's plugins raise what they like for broken files
                     print(f"skipped {name}: {error}")
                     continue
                 out.write(decoded.tobytes())
@@ -139,7 +147,9 @@ class Pictures:
         if not kept:
             meta.unlink(missing_ok=True)
             os.replace(partial, pixels)
-        meta.write_text(json.dumps({"sources": stamp, "index": index}))
+        written = meta.with_suffix(".part")
+        written.write_text(json.dumps({"sources": stamp, "index": index}))
+        os.replace(written, meta)
 
     def __len__(self) -> int:
         return len(self.index)

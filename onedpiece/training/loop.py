@@ -102,6 +102,8 @@ class Trainer:
 
     def measure(self, pictures: Pictures) -> None:
         """Count what a step costs and what the device can do at most; the log then says the share that is used."""
+        if self.adversary:
+            self.adversary.critic.eval()  # in training its spectral norms move with every look
         with contextlib.closing(feed(pictures, self.recipe, self.step, self.device)) as batches:
             batch = next(batches)
 
@@ -110,6 +112,8 @@ class Trainer:
             torch.stack(list(terms.values())).sum().backward()
 
         self.work = Work(count_flops(losses), peak_flops(self.device))
+        if self.adversary:
+            self.adversary.critic.train()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _groups(self) -> list[dict[str, Any]]:

@@ -36,6 +36,12 @@ def test_first_tokens_are_grouped_the_most_frequent_first():
     assert first_tokens(["a", "b", "c", "d"], coded) == {9: ["b", "c"], 1: ["d"], 5: ["a"]}
 
 
+def test_a_picture_that_fails_is_named(odp, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    done = odp("analyze", tmp_path / "bad.png", "--out", tmp_path / "out")
+    assert done.code == 1 and f"{tmp_path / 'bad.png'}: not a picture" in done.stderr
+
+
 def test_it_writes_json_and_pictures(odp, make_picture, tmp_path):
     pytest.importorskip("matplotlib", reason="needs the bench extra")
     make_picture(seed=1).save(tmp_path / "a.png")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,23 @@ class TestTrees:
         assert odp("decode", "-r", out, "--out-dir", tmp_path / "back").code == 0
         assert (tmp_path / "back" / "more" / "deep" / "d.png").exists()
 
+    def test_a_folder_that_cannot_be_looked_into_is_a_failure(
+        self, odp, tree, tmp_path, monkeypatch
+    ):
+        locked = str(tree / "more")
+
+        def closed(look, path):
+            if str(path) == locked:
+                raise PermissionError(errno.EACCES, "Permission denied", locked)
+            return look(path)
+
+        for name in ("scandir", "listdir"):
+            monkeypatch.setattr(os, name, partial(closed, getattr(os, name)))
+        result = odp("encode", tree, "--out-dir", tmp_path / "o", "-n", 1, "--recursive")
+        assert result.code == 1
+        assert f"odp: {locked}: cannot be opened: Permission denied" in result.stderr
+        assert self.outputs(tmp_path / "o") == ["a.odp", "b.odp", "c.odp"]
+
     def test_a_list_names_inputs_and_keeps_the_tree_of_relative_ones(self, run_odp, tree):
         listed = f"album/a.png\n./album/more/a.png\n\n{tree / 'more' / 'deep' / 'd.png'}\n"
         result = run_odp(
@@ -130,6 +148,13 @@ class TestTrees:
         result = run_odp("encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=listed)
         assert result.code == 0
         assert self.outputs(tmp_path / "o") == ["album/a.odp", "album/b.odp"]
+
+    def test_a_list_of_find_names_the_folder_above(self, run_odp, tree):
+        result = run_odp(
+            "encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=b"..\nalbum/a.png\n"
+        )
+        assert result.code == 0
+        assert self.outputs(tree.parent / "o") == ["album/a.odp"]
 
     def test_a_pattern_keeps_the_tree_below_it(self, run_odp, tree, tmp_path):
         result = run_odp("encode", "album/**/*.png", "--out-dir", "o", "-n", 1)
@@ -258,6 +283,14 @@ class TestFailures:
         assert first.startswith(f"odp: {album / 'aa.png'}: not a picture")
         assert last == "odp: 3 done, 0 skipped, 1 failed"
 
+    def test_nor_does_a_name_that_is_too_long(self, odp, album, one_tile, tmp_path):
+        (album / "a.odp").write_bytes(one_tile)
+        long = album / ("x" * 300)
+        result = odp("encode", long, album / "a.png", "--out-dir", tmp_path / "out", "-n", 1)
+        assert (result.code, names(tmp_path / "out")) == (1, ["a.odp"])
+        result = odp("verify", long, album / "a.odp")
+        assert result.code == 1 and b"a.odp: complete" in result.stdout
+
     def test_nor_does_one_that_fails_on_its_way_out(self, odp, one_tile, monkeypatch, tmp_path):
         for name in ("a", "b"):
             (tmp_path / f"{name}.odp").write_bytes(one_tile)
@@ -318,6 +351,11 @@ def test_json_has_a_line_for_every_file_failed_or_not(run_odp, album):
     assert "not a picture" in lines["album/aa.png"]["error"]
     assert lines["album/b.jpg"]["output"] == "out/b.odp"
     assert all(line.startswith("odp: ") for line in result.stderr.splitlines())
+
+
+def test_json_ends_with_a_summary_for_a_folder_of_one_picture_too(odp, album, tmp_path):
+    result = odp("encode", album / "a.png", "--out-dir", tmp_path / "out", "-n", 1, "--json")
+    assert json.loads(result.stdout.splitlines()[-1])["summary"]["done"] == 1
 
 
 class TestTerminal:

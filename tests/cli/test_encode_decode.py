@@ -247,6 +247,12 @@ class TestTargets:
             error = np.square(np.asarray(a, float) - np.asarray(b, float)).mean()
         assert 10 * np.log10(255**2 / error) >= 18
 
+    def test_any_number_of_bits_is_the_whole_picture(self, odp, make_picture, tmp_path):
+        make_picture().save(tmp_path / "in.png")
+        assert odp("encode", tmp_path / "in.png", tmp_path / "x.odp", "--bpp", "1e307").code == 0
+        assert odp("encode", tmp_path / "in.png", tmp_path / "y.odp", "-n", 256).code == 0
+        assert (tmp_path / "x.odp").read_bytes() == (tmp_path / "y.odp").read_bytes()
+
     def test_a_target_that_cannot_be_met_says_what_is_possible(self, odp, make_picture, tmp_path):
         make_picture().save(tmp_path / "in.png")
         result = odp("encode", "--bytes", 5, tmp_path / "in.png", tmp_path / "out.odp")
@@ -294,6 +300,40 @@ class TestTransparencyAndMetadata:
         assert odp("decode", tmp_path / "x.odp", tmp_path / "y.jpg").code == 0
         assert odp("encode", logo, tmp_path / "z.odp", "--background", "nocolour").code == 2
 
+    @pytest.mark.parametrize("suffix", [".bmp", ".gif", ".ppm"])
+    def test_nor_is_it_lost_elsewhere(self, odp, logo, tmp_path, suffix):
+        assert odp("encode", logo, tmp_path / "x.odp", "-n", 2).code == 0
+        result = odp("decode", tmp_path / "x.odp", tmp_path / f"y{suffix}")
+        assert result.code == 1 and "use --background" in result.stderr
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+    @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jp2", ".tga", ".sgi", ".qoi"])
+    def test_formats_with_transparency_take_all_pictures(self, odp, tmp_path, mode, suffix):
+        if Image.registered_extensions()[suffix] not in Image.SAVE:
+            pytest.skip(f"this Pillow does not write {suffix}")
+        image = Image.new(mode.rstrip("A"), (60, 60), "grey")
+        if mode.endswith("A"):
+            image.putalpha(Image.linear_gradient("L").resize((60, 60)))
+        image.save(tmp_path / "in.png")
+        assert odp("encode", tmp_path / "in.png", tmp_path / "x.odp", "-n", 2).code == 0
+        assert odp("decode", tmp_path / "x.odp", tmp_path / f"y{suffix}").code == 0
+        with Image.open(tmp_path / f"y{suffix}") as decoded:
+            assert decoded.has_transparency_data == mode.endswith("A")
+
+    def test_a_format_without_profiles_gets_the_colours_of_srgb(self, odp, tmp_path):
+        """A profile that exchanges red and green stands for any other."""
+        profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+        red, green = profile.find(b"rXYZ"), profile.find(b"gXYZ")
+        profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+        red_in_file = Image.new("RGB", (60, 60), (220, 30, 30))
+        red_in_file.save(tmp_path / "in.png", icc_profile=bytes(profile))
+        odp("encode", tmp_path / "in.png", tmp_path / "x.odp", "--metadata", "icc")
+        odp("decode", tmp_path / "x.odp", tmp_path / "x.png")
+        odp("decode", tmp_path / "x.odp", tmp_path / "x.bmp")
+        with Image.open(tmp_path / "x.png") as kept, Image.open(tmp_path / "x.bmp") as converted:
+            assert np.asarray(kept)[..., 0].mean() > 200
+            assert np.asarray(converted)[..., 1].mean() > 200
+
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
     def test_metadata_travels_when_asked_for(self, odp, make_picture, tmp_path, suffix):
         exif = Image.Exif()
@@ -335,6 +375,12 @@ class TestVerify:
         (tmp_path / "x.odp").write_bytes(one_tile)
         result = odp("verify", tmp_path / "x.odp")
         assert (result.code, result.stdout.decode()) == (0, f"{tmp_path / 'x.odp'}: complete\n")
+
+    def test_a_picture_of_any_size(self, odp, codec, tmp_path):
+        header = Header(30_000, 30_000, 1, codec.model.key)
+        tokens = np.zeros((header.grid.count, 1), np.uint16)
+        (tmp_path / "x.odp").write_bytes(build(header, tokens))
+        assert odp("verify", tmp_path / "x.odp").code == 0
 
     def test_cut_damaged_and_foreign_files(self, odp, one_tile, uninstalled, tmp_path):
         bad = {
@@ -386,3 +432,14 @@ def test_a_shell_can_complete_verbs_and_options(words, completed):
         env={**os.environ, **asked, "_ODP_COMPLETE": "complete_bash"},
     )
     assert done.stdout == completed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with >&-")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_not_matter(one_tile, tmp_path, closed):
+    (tmp_path / "x.odp").write_bytes(one_tile)
+    command = f"{sys.executable} -m onedpiece.cli decode x.odp x.png {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    with Image.open(tmp_path / "x.png") as decoded:
+        assert decoded.size == (256, 256)

@@ -181,6 +181,15 @@ class TestMissingInput:
         assert "the folder holds no " in fails(verb, tmp_path / "folder", *outputs)
 
 
+@pytest.mark.parametrize("verb", ["encode", "decode", "verify", "info"])
+def test_a_file_that_nobody_may_read_is_no_wrong_usage(odp, place, tmp_path, monkeypatch, verb):
+    """It fails when it is read, and the others go on."""
+    source = place("in.odp", b"bad")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    out = ["--out-dir", tmp_path / "out"] if verb in {"encode", "decode"} else []
+    assert odp(verb, source, *out).code == 1
+
+
 class TestModel:
     @pytest.mark.parametrize("verb, out", [("encode", "out.odp"), ("decode", "out.png")])
     def test_a_name_that_is_not_installed(self, fails, place, tmp_path, verb, out):
@@ -243,7 +252,7 @@ class TestOutput:
         source, file = place("in.odp", one_tile), place("file", b"not a folder")
         assert "cannot be made" in fails("decode", source, "--out-dir", file)
 
-    @pytest.mark.parametrize("name", ["out.xyz", "out", "out.odp"])
+    @pytest.mark.parametrize("name", ["out.xyz", "out", "out.odp", "out.ico", "out.pdf"])
     def test_a_format_that_cannot_be_written(self, fails, place, one_tile, tmp_path, name):
         why = fails("decode", place("in.odp", one_tile), tmp_path / name)
         assert "no picture format" in why

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onedpiece.errors import OutputError
 from onedpiece.models.folder import complete
 from onedpiece.models.registry import BUNDLED, find, installed, user_folders
 
@@ -41,6 +42,14 @@ def test_the_bundled_model_stays(odp, mine):
     assert find("default").path.exists()
 
 
+def test_a_folder_here_is_no_installed_model(odp, mine, tmp_path, monkeypatch):
+    shutil.copytree(mine, tmp_path / "yours")
+    monkeypatch.chdir(tmp_path)
+    done = odp("models", "remove", "yours")
+    assert done.code == 1 and "no model 'yours'" in done.stderr
+    assert (tmp_path / "yours").exists()
+
+
 @pytest.mark.parametrize("name", ["..", "/", "a/b", ".hidden", ""])
 def test_a_path_is_no_name(odp, mine, name):
     assert odp("models", "remove", name).code == 2
@@ -71,4 +80,19 @@ class TestComplete:
         with pytest.raises(RuntimeError), complete(tmp_path / "x") as partial:
             (partial / "new").touch()
             raise RuntimeError
+        assert [path.name for path in tmp_path.rglob("*")] == ["x", "old"]
+
+    def test_the_old_one_stays_if_the_new_one_cannot_take_its_place(self, tmp_path, monkeypatch):
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "old").touch()
+        rename = Path.rename
+
+        def held(self, target):
+            if self.suffix == ".part":
+                raise PermissionError("a virus scanner looks at it")
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", held)
+        with pytest.raises(OutputError, match="virus"), complete(tmp_path / "x"):
+            pass
         assert [path.name for path in tmp_path.rglob("*")] == ["x", "old"]

@@ -51,3 +51,11 @@ def test_a_folder_without_pictures_is_one_clear_line(tmp_path, run_odp):
     code, _, err = run_odp("train", tmp_path / "mine", "--data", tmp_path / "empty")
     assert code == 1
     assert "no readable picture" in err
+    assert not (tmp_path / "mine" / "run").exists()
+
+
+def test_a_picture_in_place_of_a_folder_is_one_clear_line(tmp_path, run_odp, make_picture):
+    make_picture().save(tmp_path / "a.png")
+    code, _, err = run_odp("train", tmp_path / "mine", "--data", tmp_path / "a.png")
+    assert code == 1
+    assert err.startswith("odp: ") and "neither a folder nor a whole tar file" in err

@@ -105,6 +105,9 @@ class TestBrokenModels:
             json.dumps({**MANIFEST, "blank": [1, 2]}),
             json.dumps({**MANIFEST, "blank": None}),
             json.dumps({**MANIFEST, "config": None}),
+            json.dumps({**MANIFEST, "blank": [float("inf"), 0, 0]}),
+            "[" * 50_000,
+            json.dumps({**MANIFEST, "filling": " " * 100_000}),
         ],
     )
     def test_a_manifest_that_makes_no_sense(self, make_model, manifest):

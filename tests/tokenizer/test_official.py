@@ -159,6 +159,13 @@ class TestRefusal:
         (tmp_path / "cut.bin").write_bytes(data[: int(share * len(data))])
         self.refused(tmp_path / "cut.bin", paper, "no state dict")
 
+    @pytest.mark.parametrize("code", [b"\x80\x02.", b"\x80\x02}K\x01s.", b"\x80\x02h\x05."])
+    def test_a_pickle_that_makes_no_sense(self, tmp_path, paper, code):
+        with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
+            archive.writestr("archive/data.pkl", code)
+            archive.writestr("archive/version", b"3\n")
+        self.refused(tmp_path / "x.bin", paper, "no state dict")
+
     def test_a_compressed_archive(self, tmp_path, paper):
         with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("archive/data.pkl", b"0" * 10_000_000)

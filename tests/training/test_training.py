@@ -5,6 +5,7 @@ import json
 import os
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -115,6 +116,33 @@ class TestPictures:
         (tmp_path / "empty").mkdir()
         with pytest.raises(ValueError, match="no readable picture"):
             Pictures.open([tmp_path / "empty"], tmp_path / "cache")
+
+    def test_a_source_that_is_no_tar_is_an_error(self, folder, tmp_path):
+        with pytest.raises(ValueError, match="neither a folder nor a whole tar"):
+            Pictures.open([folder / "0.png"], tmp_path / "cache")
+
+    def test_a_picture_that_pillow_stumbles_over_is_skipped(self, folder, tmp_path, capsys):
+        data = (folder / "0.png").read_bytes()
+        at = data.rindex(b"IDAT")
+        (folder / "0.png").write_bytes(data[:at] + b"ID\0\0" + data[at + 4 :])
+        assert len(Pictures.open([folder], tmp_path / "cache")) == 3
+        assert "skipped 0.png" in capsys.readouterr().out
+
+    def test_a_cache_whose_index_cannot_be_written_is_as_it_was(
+        self, folder, tmp_path, monkeypatch
+    ):
+        cache = tmp_path / "cache"
+        Pictures.open([folder], cache)
+        write = Path.write_text
+
+        def full_disk(self, text):
+            write(self, text[:20])
+            raise OSError("no space left")
+
+        monkeypatch.setattr(Path, "write_text", full_disk)
+        with pytest.raises(OSError, match="no space"):
+            Pictures.open([folder, folder / "more"], cache)
+        assert len(Pictures.open([folder], cache)) == 4
 
     def test_sources_without_a_picture_leave_the_cache_as_it_was(self, folder, tmp_path):
         cache = tmp_path / "cache"

@@ -1,0 +1,88 @@
+"""ONNX Runtime with graphs that are not what they should be, and in several threads."""
+
+import shutil
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from onedpiece.errors import ModelError  # noqa: E402
+from onedpiece.models.registry import find, read_model  # noqa: E402
+from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
+
+INPUTS = {
+    "encoder": ("pixels", TensorProto.UINT8, 4),
+    "decoder": ("tokens", TensorProto.INT32, 2),
+}
+
+
+@pytest.fixture
+def make_runtime(tmp_path):
+    """A runtime of a model whose `network` gives `result`, whatever it is shown."""
+
+    def make(network: str, result: np.ndarray) -> OnnxRuntime:
+        shutil.copytree(find("default").path, tmp_path / "model")
+        name, kind, axes = INPUTS[network]
+        value = numpy_helper.from_array(result, "value")
+        graph = helper.make_graph(
+            [helper.make_node("Identity", ["value"], ["result"])],
+            "constant",
+            [helper.make_tensor_value_info(name, kind, [None] * axes)],
+            [helper.make_tensor_value_info("result", value.data_type, None)],
+            [value],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        onnx.save(model, tmp_path / "model" / f"{network}.onnx")
+        return OnnxRuntime(read_model(tmp_path / "model"), "cpu")
+
+    return make
+
+
+TILE = np.zeros((1, 256, 256, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        np.full((1, 256), 4096, np.int32),
+        np.full((1, 256), -1, np.int32),
+        np.zeros((1, 3), np.int32),
+        np.zeros((2, 256), np.int32),
+    ],
+)
+def test_tokens_that_cannot_be(make_runtime, tokens):
+    with pytest.raises(ModelError):
+        make_runtime("encoder", tokens).encode(TILE)
+
+
+@pytest.mark.parametrize("shape", [(1, 255, 256, 3), (2, 256, 256, 3), (1,)])
+def test_pictures_that_cannot_be(make_runtime, shape):
+    with pytest.raises(ModelError):
+        make_runtime("decoder", np.zeros(shape, np.float32)).decode(np.zeros((1, 5), np.int32))
+
+
+def test_networks_that_load_in_several_threads_leave_stdout_alone(monkeypatch):
+    load = OnnxRuntime._session
+
+    def slowly(*arguments):
+        time.sleep(0.2)
+        return load(*arguments)
+
+    monkeypatch.setattr(OnnxRuntime, "_session", slowly)
+    before = sys.stdout
+    threads = []
+    for _ in range(2):
+        threads.append(
+            threading.Thread(target=OnnxRuntime(find("default"), "cpu").encode, args=[TILE])
+        )
+        threads[-1].start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
