@@ -56,13 +56,16 @@ def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
     Of the 3x3 doubled pixels that an output pixel sees, some are the same pixel of x: their weights are added, and
     each of the four places in a doubled pixel has a 2x2 convolution of its own.
     """
-    phases = []
+    rows = []
     for down in (0, 1):
-        rows = _halved(conv.weight, 2, down)
+        weight = _halved(conv.weight, 2, down)
+        columns = []
         for right in (0, 1):
             padded = F.pad(x, (1 - right, right, 1 - down, down))
-            phases.append(F.conv2d(padded, _halved(rows, 3, right), conv.bias))
-    return F.pixel_shuffle(torch.stack(phases, 2).flatten(1, 2), 2)
+            columns.append(F.conv2d(padded, _halved(weight, 3, right), conv.bias))
+        rows.append(torch.stack(columns, 4).flatten(3))
+    # On ONNX Runtime, joining rows and columns takes a third of the time of `pixel_shuffle`.
+    return torch.stack(rows, 3).flatten(2, 3)
 
 
 def _halved(weight: Tensor, axis: int, phase: int) -> Tensor:

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
 from onedpiece.tokenizer.onedpiece import build  # noqa: E402
+from onedpiece.training import loop  # noqa: E402
 from onedpiece.training.adversary import Adversary  # noqa: E402
 from onedpiece.training.features import Lpips, Squeeze, Vgg, view  # noqa: E402
 from onedpiece.training.feed import Batch  # noqa: E402
@@ -155,6 +156,14 @@ class TestStep:
         trainer.save()
         again = Trainer.resume(trainer.folder, features=features)
         assert again.train_step(batch) == trainer.train_step(batch)
+
+    def test_measuring_its_work_does_not_touch_the_critic(self, trainer, batch, monkeypatch):
+        monkeypatch.setattr(loop, "feed", lambda *_: (batch for _ in range(1)))
+        before = copy.deepcopy(trainer.adversary.critic.state_dict())
+        trainer.measure(None)
+        after = trainer.adversary.critic.state_dict()
+        assert all(torch.equal(value, before[name]) for name, value in after.items())
+        assert trainer.adversary.critic.training
 
     def test_without_the_networks_weights_it_is_refused(self, tmp_path):
         with pytest.raises(ValueError, match="feature network"):
