@@ -147,24 +147,30 @@ def _metadata_options(image: Image, name: str) -> dict[str, object]:
 def _picture_bytes(
     picture: Picture, target: Path, background: tuple[int, int, int] | None
 ) -> bytes:
-    from onedpiece.image import flattened, in_srgb, to_pillow
+    from onedpiece.image import flattened
 
     out = io.BytesIO()
     try:
         name = _format_of(target)
         if background is not None:
             picture = flattened(picture, background)
-        if name not in WITH_METADATA:
-            picture = in_srgb(picture)  # no profile could say otherwise
-        image = to_pillow(picture)
-        if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
-            raise OutputError(
-                f"{target}: {name} has no transparency: write a PNG, or use --background"
-            )
-        image = image.convert(IN_COLOUR_ONLY.get((name, image.mode), image.mode))
+        image = _held_by(picture, name)
         image.save(out, name, **SAVE_OPTIONS.get(name, {}), **_metadata_options(image, name))
     except OutputError:
         raise
     except Exception as error:  # Pillow's plugins raise what they like, for broken metadata too
         raise OutputError(f"{target} cannot be written: {error}") from error
     return out.getvalue()
+
+
+def _held_by(picture: Picture, name: str) -> Image:
+    """The picture as a format can hold it. Raises OutputError if its transparency would be lost."""
+    from onedpiece.image import in_srgb, to_pillow
+
+    if name not in WITH_METADATA:
+        picture = in_srgb(picture)  # no profile could say otherwise
+    image = to_pillow(picture)
+    if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
+        raise OutputError(f"{name} has no transparency: write a PNG, or use --background")
+    mode = IN_COLOUR_ONLY.get((name, image.mode))
+    return image.convert(mode) if mode else image
