@@ -1,5 +1,5 @@
 #!/bin/sh
-# The measurements in README and docs/benchmarks.md: sh bench/readme.sh PICTURES LPIPS
+# README's tables and plot, and docs/contact-sheet.jpg: sh bench/readme.sh PICTURES LPIPS
 # PICTURES: folder with pictures; LPIPS: folder with weights (see `odp bench rd --help`). Goes on where it was stopped;
 # remove runs/rd and runs/rd-smooth to begin anew, which a new model or file format needs.
 set -eu

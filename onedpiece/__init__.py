@@ -1,6 +1,6 @@
 """One-D-Piece: pictures as short sequences of tokens of which any prefix decodes.
 
-    data = onedpiece.encode(image, tokens=64)   # a PIL image to 104 bytes
+    data = onedpiece.encode(image, tokens=64)   # a PIL image to about 96 bytes
     image = onedpiece.decode(data)
 
 `Codec` keeps the networks loaded between calls and takes batches. Importing this package loads neither
@@ -39,7 +39,7 @@ def encode(
 ) -> bytes:
     """A PIL image to .odp bytes.
 
-    tokens: 1 to 256 tokens of 12 bits for each 256x256 tile; 256 if nothing else is asked for. Instead, ask for a file
+    tokens: 1 to 256 tokens of at most 12 bits for each 256x256 tile; 256 if nothing else is asked for. Instead, ask for a file
     of at most `max_bytes`, or `bpp` bits per pixel, or for `psnr` decibels. `adaptive` gives more of the tokens to
     tiles that need them, as the last three always do. `effort`, 1 to 3, spends seconds on better tokens.
 
@@ -57,7 +57,7 @@ def encode(
 def decode(data: bytes, tokens: int = 256, *, grain: float = 1.0) -> Image:
     """.odp bytes to a PIL image of the original size, using at most `tokens` tokens of each tile.
 
-    Data cut anywhere after the header decodes with the tokens that are there. `grain`, 0 to 1, is how much detail is
+    Data cut anywhere after header, allocation and parts decodes with the tokens that are there. `grain`, 0 to 1, is how much detail is
     added that no token describes: 0 gives the smallest squared error, 1 looks most like the original.
     Raises OdpError if the data cannot be decoded, ValueError for what is out of range.
     """

@@ -92,7 +92,7 @@ class Codec:
         return self.encode_many([image], target)[0]
 
     def decode(self, data: bytes, tokens: int = MAX_TOKENS) -> Image.Image:
-        """.odp bytes, complete or cut anywhere after the header, to a picture of its original size.
+        """.odp bytes, complete or cut anywhere in the tokens, to a picture of its original size.
 
         tokens: use at most so many of each tile. The picture has mode "RGB", or "L" if the original was grey, and an
         alpha channel if the original was transparent somewhere.

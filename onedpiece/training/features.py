@@ -1,7 +1,7 @@
 """Fixed networks whose activations say how alike two pictures look.
 
 A decoder that learns from LPIPS-squeeze finds faint patterns that please it and nobody else (docs/training.md has the
-numbers): of it, only the grain learns, which can make none. The weights are not a part of this project; `load` takes a folder that holds
+numbers): of it, only the grain learns, which can hardly make any. The weights are not a part of this project; `load` takes a folder that holds
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
     lpips_squeeze_v0.1.pt          the linear heads of LPIPS v0.1 (Zhang et al., arXiv 1801.03924): lin0 .. lin6

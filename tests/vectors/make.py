@@ -130,7 +130,10 @@ def invalid() -> dict[str, tuple[bytes, str]]:
         "version-2": (b"\x9d\x50\x20" + one[3:], "UnsupportedFile"),
         "must-refuse": (with_checksum("9d5018a1b2c308") + one[8:], "UnsupportedFile"),
         "coded-of-another-model": (with_checksum("9d5014a1b2c408") + one[8:], "UnknownModel"),
-        "coded-no-token": (with_checksum("9d5014a1b2c308") + b"\xff" * 8, "DamagedFile"),
+        "coded-no-token": (
+            Header(256, 256, 256, MODEL, entropy_coded=True).pack() + b"\xff" * 8,
+            "DamagedFile",
+        ),
         "coded-too-long": (good["coded"] + b"\0", "DamagedFile"),
         "coded-not-the-first-number": (
             good["coded"][:-1] + bytes([good["coded"][-1] ^ 1]),
@@ -170,16 +173,24 @@ def invalid() -> dict[str, tuple[bytes, str]]:
 
 
 def decoded(codec: Codec) -> dict[str, bytes]:
-    picture = Image.new("RGB", (300, 200), (40, 90, 160))
+    picture = Image.new("RGB", (400, 270), (40, 90, 160))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((60, 30, 240, 170), (230, 180, 60))
     draw.rectangle((10, 120, 120, 190), (180, 40, 50))
     see_through = picture.resize((60, 40)).convert("RGBA")
     see_through.putalpha(Image.linear_gradient("L").resize((60, 40)))
+    two = codec.encode(picture, 16)
+    uneven = codec.encode(picture, Target(tokens=6, adaptive=True))
+    four = codec.encode(picture.resize((400, 400)), 8)
+    overlapping = Header(420, 400, 8, codec.model.key, overlap=32)
+    assert [codec.parse(data).header.grid.count for data in (two, four)] == [2, 4]
+    assert codec.parse(uneven).allocation.levels and overlapping.grid.count == 4
     return {
-        "two-tiles": codec.encode(picture, 16),
-        "cut": codec.encode(picture, 16)[:-5],
-        "adaptive": codec.encode(picture.resize((520, 260)), Target(tokens=6, adaptive=True)),
+        "two-tiles": two,
+        "cut": two[:-5],
+        "adaptive": uneven,
+        "four-tiles": four,
+        "overlap": build(overlapping, codec.parse(four).tokens),
         "grey": codec.encode(picture.resize((64, 48)).convert("L"), 8),
         "alpha": codec.encode(see_through, 8),
     }
