@@ -72,16 +72,20 @@ class Grain(nn.Module):
 
     def forward(self, picture: Tensor, features: Tensor, first: Tensor) -> Tensor:
         """picture (B, 3, 256, 256), features (B, channels, 64, 64), first (B,), tokens -> detail to add (B, 1, 256, 256)."""
-        seen = F.gelu(self.look(features))
-        for around in self.around:
-            seen = seen + F.gelu(around(seen))
-        of_noise, of_own = self.strength(seen).chunk(2, 1)
+        of_noise, of_own = self.strengths(features).chunk(2, 1)
         if self.training:  # other noise every time, so that none of it can be learned by heart
             noise = torch.randn(len(first), 1, IMAGE, IMAGE, device=first.device)
         else:
             noise, of_noise = self.noise, of_noise * _signs(first)[..., None, None]
         detail = _painted(NOISE * of_noise, self._bands(noise))
         return detail + _painted(OWN * of_own, self._bands(picture.mean(1, keepdim=True)))
+
+    def strengths(self, features: Tensor) -> Tensor:
+        """features (B, channels, 64, 64) -> (B, 2 * BANDS, 64, 64): of each band of noise, then of the picture's own."""
+        seen = F.gelu(self.look(features))
+        for around in self.around:
+            seen = seen + F.gelu(around(seen))
+        return self.strength(seen)
 
     def _bands(self, grey: Tensor) -> Tensor:
         """(B, 1, 256, 256) -> (B, BANDS, 256, 256)."""

@@ -150,6 +150,13 @@ class SpectralOneDPiece(OneDPiece):
         """The picture of smallest squared error: what search and the first phase of training are about."""
         return self._paint(tokens, codes, keep)[0]
 
+    def strengths(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        """How strong the grain of each cell is (`Grain.strengths`); for models that have it."""
+        assert self.grain is not None
+        _, features = self._paint(tokens, self.quantize.codes(tokens), keep)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.grain.strengths(features.float())
+
     def _with_grain(
         self,
         tokens: Tensor,

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from onedpiece.errors import PictureError
 from onedpiece.models.registry import Model
 from onedpiece.tokenizer.export import export
-from onedpiece.tokenizer.weights import load_installed
+from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
+from onedpiece.tokenizer.weights import load, load_installed, save
 from onedpiece.training.data import Pictures
+from onedpiece.training.follow import follow_grain
 from onedpiece.training.loop import Trainer, averaged_model
 from onedpiece.training.recipe import Recipe
 
 RATE = 2e-4  # a quarter of the rate of a training from the start
+FOR_GRAIN = 0.1  # share of the time
+FOLLOW = Recipe(seconds=1, batch=8, grain_rate=1e-3, warmup_steps=10)
+BEFORE = "before.safetensors"
 
 
 def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: str) -> str:
     """Train for `hours` and write the model directory `out`; returns the new fingerprint.
 
-    The run lives in `out`/run. Called again before it is finished, it goes on where it stopped, with the model and
-    the hours of the first call; in the end the folder is removed. The grain stays as it is. Raises PictureError if there is nothing to train on, ModelError for a model that
-    cannot be trained.
+    A tenth of the time is for the grain, which is to stay as strong as it was. The run lives in `out`/run. Called again
+    before it is finished, it goes on where it stopped, with the model and the hours of the first call; in the end the
+    folder is removed. Raises PictureError if there is nothing to train on, ModelError for a model that cannot be trained.
     """
     run = out / "run"
     resumed = (run / "checkpoint.pt").exists()
@@ -30,7 +36,9 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
     else:
         module = load_installed(model)
         run.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(run, module, Recipe(seconds=3600 * hours, rate=RATE))
+        save(module, run / BEFORE, half=False)
+        share = 1 - FOR_GRAIN if module.config.grain else 1
+        trainer = Trainer(run, module, Recipe(seconds=share * 3600 * hours, rate=RATE))
     try:
         pictures = Pictures.open(sources, run / "cache")
     except ValueError as error:
@@ -38,7 +46,14 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
             shutil.rmtree(run)
         raise PictureError(str(error)) from error
     trainer.run(pictures)
+    tuned = averaged_model(run)
+    if isinstance(tuned, SpectralOneDPiece) and tuned.grain:
+        before = load(tuned.config, run / BEFORE)
+        assert isinstance(before, SpectralOneDPiece)
+        spent = trainer.recipe.seconds
+        recipe = replace(FOLLOW, seconds=spent * FOR_GRAIN / (1 - FOR_GRAIN))
+        follow_grain(tuned, before, pictures, recipe)
     del pictures  # its memory map would keep the folder from being removed on Windows
-    fingerprint = export(averaged_model(run), out, name)
+    fingerprint = export(tuned, out, name)
     shutil.rmtree(run)
     return fingerprint
