@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +76,8 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
                 file = tar.extractfile(member)
                 if file and Path(member.name).suffix.lower() in SUFFIXES:
                     yield member.name, file.read()
-    except tarfile.TarError as error:
-        raise ValueError(f"{source} is neither a folder nor a whole tar file: {error}") from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{source} is neither a folder nor a whole tar file") from error
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from onedpiece.errors import PictureError
@@ -18,7 +17,6 @@ from onedpiece.training.recipe import Recipe
 
 RATE = 2e-4  # a quarter of the rate of a training from the start
 FOR_GRAIN = 0.1  # share of the time
-FOLLOW = Recipe(seconds=1, batch=8, grain_rate=1e-3, warmup_steps=10)
 BEFORE = "before.safetensors"
 
 
@@ -50,8 +48,8 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
     if isinstance(tuned, SpectralOneDPiece) and tuned.grain:
         before = load(tuned.config, run / BEFORE)
         assert isinstance(before, SpectralOneDPiece)
-        spent = trainer.recipe.seconds
-        recipe = replace(FOLLOW, seconds=spent * FOR_GRAIN / (1 - FOR_GRAIN))
+        rest = trainer.recipe.seconds * FOR_GRAIN / (1 - FOR_GRAIN)
+        recipe = Recipe(seconds=rest, batch=8, grain_rate=1e-3, warmup_steps=10)
         follow_grain(tuned, before, pictures, recipe)
     del pictures  # its memory map would keep the folder from being removed on Windows
     fingerprint = export(tuned, out, name)

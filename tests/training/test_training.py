@@ -118,8 +118,13 @@ class TestPictures:
             Pictures.open([tmp_path / "empty"], tmp_path / "cache")
 
     def test_a_source_that_is_no_tar_is_an_error(self, folder, tmp_path):
-        with pytest.raises(ValueError, match="neither a folder nor a whole tar"):
-            Pictures.open([folder / "0.png"], tmp_path / "cache")
+        with tarfile.open(tmp_path / "cut.tgz", "w:gz") as tar:
+            tar.add(folder / "0.png", "0.png")
+        data = (tmp_path / "cut.tgz").read_bytes()
+        (tmp_path / "cut.tgz").write_bytes(data[: len(data) // 2])
+        for source in (folder / "0.png", tmp_path / "cut.tgz"):
+            with pytest.raises(ValueError, match=r"neither a folder nor a whole tar file$"):
+                Pictures.open([source], tmp_path / "cache")
 
     def test_a_picture_that_pillow_stumbles_over_is_skipped(self, folder, tmp_path, capsys):
         data = (folder / "0.png").read_bytes()
