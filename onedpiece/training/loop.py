@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from onedpiece.training.evaluate import evaluate
 from onedpiece.training.features import Lpips, Vgg, turned, view
 from onedpiece.training.feed import Batch, feed
 from onedpiece.training.losses import lattice, log_distortion
+from onedpiece.training.muon import Muon
 from onedpiece.training.paper import ConvNext, FrozenVq
 from onedpiece.training.precision import autocast, layout
 from onedpiece.training.recipe import Recipe
@@ -36,6 +38,7 @@ CHECKPOINT_SECONDS = 60
 WATCH_SECONDS = 600
 CODEBOOKS = "quantize.codebooks"
 ENCODER = ("encoder.", "latent_tokens", "quantize.embedding")
+INNER = ("decoder.transformer.", "repair.from_patches.", "repair.stem.", "repair.blocks.")
 PIXELS = ("pixel_quantize.", "pixel_decoder.")
 LOG_STEPS = 50
 
@@ -93,9 +96,12 @@ class Trainer:
         self.average = {
             name: value.detach().clone() for name, value in self.model.state_dict().items()
         }
-        self.optimizer = torch.optim.AdamW(
-            self._groups(), lr=recipe.rate, betas=(0.9, recipe.second_moment)
-        )
+        adam, muon = self._groups()
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(adam, lr=recipe.rate, betas=(0.9, recipe.second_moment))
+        ]
+        if muon:
+            self.optimizers.append(Muon(muon, lr=recipe.matrix_rate))
         self._options = {"grain": True} if recipe.grain_rate else {}
         self.step, self.seconds = 0, 0.0
         self.work: Work | None = None
@@ -114,20 +120,27 @@ class Trainer:
         self.work = Work(count_flops(losses), peak_flops(self.device))
         if self.adversary:
             self.adversary.critic.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and weight decay; what does not learn needs no gradient."""
-        groups: dict[tuple[float, float], list[Tensor]] = {}
+    def _groups(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Parameters by learning rate and weight decay, for AdamW and for Muon; what does not learn needs no gradient."""
+        groups: dict[tuple[bool, float, float], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             rate = self._peak_rate(name)
             parameter.requires_grad_(rate > 0)
+            inner = bool(self.recipe.matrix_rate and parameter.ndim > 1 and name.startswith(INNER))
             decay = self.recipe.decay if self._decays(name, parameter) else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-        return [
-            {"params": parameters, "peak": rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ]
+            key = inner, self.recipe.matrix_rate if inner else rate, decay
+            groups.setdefault(key, []).append(parameter)
+        adam, muon = (
+            [
+                {"params": parameters, "peak": rate, "weight_decay": decay}
+                for (inner, rate, decay), parameters in groups.items()
+                if inner == for_muon
+            ]
+            for for_muon in (False, True)
+        )
+        return adam, muon
 
     def _decays(self, name: str, parameter: Tensor) -> bool:
         """Matrices do; of the paper's model not what is looked up or added."""
@@ -176,7 +189,8 @@ class Trainer:
             name: value.to(trainer.device) for name, value in state["average"].items()
         }
         if recipe is None:
-            trainer.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, moments in zip(trainer.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(moments)
             trainer.step, trainer.seconds = state["step"], state["seconds"]
             if trainer.adversary:
                 trainer.adversary.load_state_dict(state["adversary"])
@@ -205,7 +219,7 @@ class Trainer:
             "recipe": asdict(self.recipe),
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "adversary": self.adversary.state_dict() if self.adversary else None,
             "step": self.step,
             "seconds": self.seconds,
@@ -215,7 +229,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One step; returns the terms of the loss."""
         factor = learning_rate(self.recipe, self.step, self.seconds)
-        for group in self.optimizer.param_groups:
+        for group in chain.from_iterable(o.param_groups for o in self.optimizers):
             group["lr"] = group["peak"] * factor
         # The decoder's noise must be the same in a resumed run, and another in each process.
         torch.manual_seed(self.step * self.share.count + self.share.rank)
@@ -223,10 +237,11 @@ class Trainer:
         terms, real, shown = self._terms(target, batch.keep)
         weights = asdict(self.recipe)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         first = self.recipe.critic_start
         if self.adversary and self.step >= first:
             factor = learning_rate(self.recipe, self.step, self.seconds, first)

@@ -21,6 +21,7 @@ class Recipe:
     zoomed:        share of pictures that are enlarged by up to two, as detail of large pictures is.
     drawn:         share of pictures that are drawings instead of photographs.
     rate:          peak learning rate of AdamW for the decoder.
+    matrix_rate:   that of Muon for the matrices and convolutions inside the decoder; 0 leaves them to AdamW.
     encoder_rate:  the same for the encoder, codebook_rate for the codebooks, grain_rate for the grain; 0 leaves them
                    alone. Pictures are decoded with grain only if it learns.
     second_moment: AdamW's second beta.
@@ -46,6 +47,7 @@ class Recipe:
     zoomed: float = 0.0
     drawn: float = 0.0
     rate: float = 8e-4
+    matrix_rate: float = 0.0
     encoder_rate: float = 0.0
     codebook_rate: float = 0.0
     grain_rate: float = 0.0
