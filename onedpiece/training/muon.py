@@ -18,11 +18,8 @@ from torch import Tensor
 MOMENTUM = 0.95
 LENGTH = 0.2  # root of the mean square of a step, in units of the rate, as is usual for AdamW
 ROUNDS = 5
-QUINTIC = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # Jordan's: fast for small singular values, and near enough to one
+# Jordan's: fast for small singular values, and near enough to one.
+QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):

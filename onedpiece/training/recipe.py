@@ -22,7 +22,7 @@ class Recipe:
     drawn:         share of pictures that are drawings instead of photographs.
     rate:          peak learning rate of AdamW for the decoder.
     matrix_rate:   that of Muon for the matrices and convolutions inside the decoder; 0 leaves them to AdamW.
-    encoder_rate:  the same for the encoder, codebook_rate for the codebooks, grain_rate for the grain; 0 leaves them
+    encoder_rate:  AdamW's for the encoder, codebook_rate for the codebooks, grain_rate for the grain; 0 leaves them
                    alone. Pictures are decoded with grain only if it learns.
     second_moment: AdamW's second beta.
     average:       decay of the moving average of the weights, which is what is evaluated and exported.
