@@ -12,10 +12,10 @@ from PIL import Image
 from onedpiece.bench import Protocol
 from onedpiece.bench.protocol import read
 from onedpiece.bench.rate_distortion import Progress
+from onedpiece.constants import CODEBOOK_SIZE
 from onedpiece.models.registry import find
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
-from onedpiece.tokenizer.config import CODES
 
 CELLS = 32  # to a side of a heat map; 8 pixels each
 BATCH = 8
@@ -72,9 +72,11 @@ def changes(runtime: Runtime, tokens: np.ndarray, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     whole = runtime.decode(tokens[None])[0]
     replaced = np.repeat(tokens[None], len(tokens), 0)
-    others = random.integers(1, CODES, len(tokens))  # added modulo CODES: never the same token
+    others = random.integers(
+        1, CODEBOOK_SIZE, len(tokens)
+    )  # added modulo CODEBOOK_SIZE: never the same token
     diagonal = np.arange(len(tokens))
-    replaced[diagonal, diagonal] = (tokens.astype(int) + others) % CODES
+    replaced[diagonal, diagonal] = (tokens.astype(int) + others) % CODEBOOK_SIZE
     maps = []
     for part in _batches(replaced):
         difference = np.abs(runtime.decode(part) - whole)

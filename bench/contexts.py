@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from onedpiece import tiles
 from onedpiece.bench.protocol import Protocol, read
 from onedpiece.entropy.tables import GROUP_OF, GROUP_SIZES, TOTAL
-from onedpiece.grid import Grid
 from onedpiece.models.registry import find
 from onedpiece.models.tensors import read_tensor
 from onedpiece.runtime.onnx import OnnxRuntime
+from onedpiece.tiles import join as tiles
+from onedpiece.tiles.grid import Grid
 
 MAGNITUDES = 12  # classes of codes, by the size of their vectors
 CONTEXTS = 10

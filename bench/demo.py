@@ -11,7 +11,7 @@ from PIL import Image
 from onedpiece.bench.metrics import psnr
 from onedpiece.bitstream import parse, truncate
 from onedpiece.codec import Codec
-from onedpiece.image import Picture, open_picture, to_pillow
+from onedpiece.images.reader import Picture, open_picture, to_pillow
 
 PICTURES = Path(__file__).parent / "pictures"
 TOKENS = (16, 32, 64, 128, 256)

@@ -15,7 +15,7 @@ from PIL import Image
 from onedpiece.bench.metrics import available
 from onedpiece.bench.protocol import Protocol, read
 from onedpiece.codec import Codec
-from onedpiece.grid import TILE
+from onedpiece.tiles.grid import TILE
 
 LENGTHS = (16, 64, 128, 256)
 AMOUNTS = (0.0, 0.5, 1.0)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from onedpiece.bench import Protocol
 from onedpiece.errors import OdpError
-from onedpiece.grid import TILE
-from onedpiece.image import Picture, Reading, open_picture
+from onedpiece.images.reader import Picture, Reading, open_picture
+from onedpiece.tiles.grid import TILE
 
 
 def read(path: Path, protocol: Protocol) -> Picture:

@@ -18,11 +18,11 @@ import numpy as np
 from onedpiece.bench import Protocol, codecs, metrics, thumbhash
 from onedpiece.bench.protocol import read
 from onedpiece.bench.table import Row, Table, read_rows
-from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.errors import OdpError
-from onedpiece.image import Picture
+from onedpiece.images.reader import Picture
 from onedpiece.models.registry import find
+from onedpiece.rate_control import Target
 
 ODP, THUMBHASH = "odp", "thumbhash"
 CODECS = (ODP, *codecs.NAMES)

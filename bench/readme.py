@@ -18,7 +18,7 @@ from onedpiece.bench.curves import Point, curves
 from onedpiece.bench.plots import contact_sheet
 from onedpiece.bench.rate_distortion import ODP, decoded, reopened
 from onedpiece.bench.table import read_rows
-from onedpiece.image import open_picture
+from onedpiece.images.reader import open_picture
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"

@@ -15,7 +15,7 @@ from onedpiece.bench.demo import PICTURES
 from onedpiece.bench.measure import Spread, machine, process, repeat, spread
 from onedpiece.codec import Codec
 from onedpiece.errors import DeviceError
-from onedpiece.image import open_picture, to_pillow
+from onedpiece.images.reader import open_picture, to_pillow
 from onedpiece.models.registry import Model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime

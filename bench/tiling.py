@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedpiece import tiles
 from onedpiece.bench import Protocol
 from onedpiece.bench.metrics import psnr
 from onedpiece.bench.protocol import read
 from onedpiece.bitstream import Allocation, truncate
-from onedpiece.budget import Target
 from onedpiece.codec import Codec
-from onedpiece.grid import TILE, Grid
 from onedpiece.models.registry import DEFAULT, find
+from onedpiece.rate_control import Target
 from onedpiece.runtime.onnx import OnnxRuntime
+from onedpiece.tiles import join as tiles
+from onedpiece.tiles.grid import TILE, Grid
 
 OVERLAPS = (8, 16, 32, 64)
 TOKENS = (64, 256)  # for each tile where tiles do not overlap; the same in all where they do

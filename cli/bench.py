@@ -183,7 +183,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 def named(paths: list[Path]) -> dict[str, Path]:
     """Pictures by name, those in folders too. Raises typer.BadParameter if two share a name or there are none."""
     from onedpiece.cli import batch
-    from onedpiece.image import suffixes
+    from onedpiece.images.reader import suffixes
 
     found: dict[str, Path] = {}
     for path, name in batch.expand(paths, suffixes(), recursive=False):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from onedpiece.bitstream import OdpFile
-    from onedpiece.image import Picture
+    from onedpiece.images.reader import Picture
 
 # A lossy output should not add losses of its own that anybody sees.
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI", "SGI"}
@@ -113,7 +113,7 @@ def _format_of(target: Path) -> str:
     """Pillow's name of the format that an output name asks for. Raises OutputError."""
     from PIL import Image
 
-    from onedpiece.image import FORMATS
+    from onedpiece.images.reader import FORMATS
 
     if target == files.STREAM:
         return "PNG"
@@ -147,7 +147,7 @@ def _metadata_options(image: Image, name: str) -> dict[str, object]:
 def _picture_bytes(
     picture: Picture, target: Path, background: tuple[int, int, int] | None
 ) -> bytes:
-    from onedpiece.image import flattened
+    from onedpiece.images.reader import flattened
 
     out = io.BytesIO()
     try:
@@ -165,7 +165,7 @@ def _picture_bytes(
 
 def _held_by(picture: Picture, name: str) -> Image:
     """The picture as a format can hold it. Raises OutputError if its transparency would be lost."""
-    from onedpiece.image import in_srgb, to_pillow
+    from onedpiece.images.reader import in_srgb, to_pillow
 
     if name not in WITH_METADATA:
         picture = in_srgb(picture)  # no profile could say otherwise

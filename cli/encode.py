@@ -10,7 +10,7 @@ import typer
 from onedpiece.cli import app, options
 
 if TYPE_CHECKING:
-    from onedpiece.budget import Target
+    from onedpiece.rate_control import Target
 
 
 @app.command()
@@ -73,7 +73,7 @@ def encode(
     from onedpiece.bitstream import Header
     from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
-    from onedpiece.image import Picture, Reading, open_lazily, open_picture, suffixes
+    from onedpiece.images.reader import Picture, Reading, open_lazily, open_picture, suffixes
 
     # A picture either can be read, or is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
@@ -128,7 +128,7 @@ def _target(
     psnr: float | None,
     adaptive: bool,
 ) -> Target:
-    from onedpiece.budget import Target
+    from onedpiece.rate_control import Target
 
     if (max_bytes, bpp, psnr) == (None, None, None):
         tokens = tokens or 256
@@ -141,7 +141,7 @@ def _target(
 
 
 def _kinds(asked: str) -> frozenset[str]:
-    from onedpiece.image import METADATA
+    from onedpiece.images.reader import METADATA
 
     kinds = {"none": set(), "all": set(METADATA)}.get(asked, set(asked.split(",")))
     if not kinds <= set(METADATA):

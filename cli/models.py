@@ -81,8 +81,8 @@ def pull(
     folder = user_folders()[0]
     check_free(folder / _checked(name), force)
     try:
+        from onedpiece.export.published import install
         from onedpiece.tokenizer.config import CONFIGS
-        from onedpiece.tokenizer.official import install
     except ImportError as error:
         raise missing_extra("converting", error) from error
     fetched = download(name, revision)
@@ -101,7 +101,7 @@ def import_file(
     from onedpiece.models.registry import user_folders
 
     try:
-        from onedpiece.tokenizer.official import install
+        from onedpiece.export.published import install
     except ImportError as error:
         raise missing_extra("converting", error) from error
     _report(install(file, user_folders()[0], name and _checked(name), force=force))
@@ -138,7 +138,7 @@ def export(
 
     check_free(out, force)
     try:
-        from onedpiece.tokenizer.variants import compare, export_variant
+        from onedpiece.export.precisions import compare, export_variant
     except ImportError as error:
         raise missing_extra("converting", error) from error
     original = find(name)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from onedpiece.cli.files import STREAM
+from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
 
 
 class Device(StrEnum):
@@ -38,8 +39,6 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print a line of JSON for every file on stdout.")
 ]
 ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
-
-MAX_PIXELS = 16384**2  # onedpiece.bitstream.MAX_PIXELS, whose import would cost every verb numpy
 
 Effort = Annotated[
     int,

@@ -20,8 +20,8 @@ def verify(
 
     Tokens carry no checksum: a wrong one is a wrong picture, not an error.
     """
-    from onedpiece.alpha import unpack_alpha
     from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, expand, parse
+    from onedpiece.bitstream.alpha import unpack_alpha
     from onedpiece.cli import batch, files
     from onedpiece.errors import DamagedFile
     from onedpiece.models.registry import find_by_key

@@ -18,8 +18,8 @@ from onedpiece.errors import OdpError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from onedpiece.budget import Target
     from onedpiece.codec import Codec
+    from onedpiece.rate_control import Target
 
 __all__ = ["Codec", "OdpError", "Target", "decode", "encode"]
 __version__ = "0.1.0"
@@ -46,7 +46,7 @@ def encode(
     Raises OdpError if the picture cannot be encoded or the target cannot be reached, ValueError for more than one
     target or what is out of range.
     """
-    from onedpiece.budget import Target
+    from onedpiece.rate_control import Target
 
     if tokens is None and max_bytes is None and bpp is None and psnr is None:
         tokens = 256
@@ -78,7 +78,7 @@ def __getattr__(name: str) -> Any:
 
         return Codec
     if name == "Target":
-        from onedpiece.budget import Target
+        from onedpiece.rate_control import Target
 
         return Target
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from onedpiece import bitstream, budget, tiles
-from onedpiece.alpha import pack_alpha, unpack_alpha
+from onedpiece import bitstream
+from onedpiece import rate_control as budget
 from onedpiece.bitstream import (
     MAX_PIXELS,
     MAX_SIDE,
@@ -24,15 +24,17 @@ from onedpiece.bitstream import (
     fitting,
     parse,
 )
-from onedpiece.budget import Target
+from onedpiece.bitstream.alpha import pack_alpha, unpack_alpha
 from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError, OdpError
-from onedpiece.grid import TILE
-from onedpiece.image import Picture, Reading, from_pillow, to_pillow
+from onedpiece.images.reader import Picture, Reading, from_pillow, to_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
+from onedpiece.rate_control import Target
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
 from onedpiece.search import ROUNDS, improve
+from onedpiece.tiles import join as tiles
+from onedpiece.tiles.grid import TILE
 
 METADATA_KINDS = {"exif": bitstream.EXIF, "icc": bitstream.ICC, "xmp": bitstream.XMP}
 WINDOW = 4  # batches of tiles among which those with equally many tokens are decoded together

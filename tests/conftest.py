@@ -102,7 +102,7 @@ def published(paper, tmp_path_factory):
     """A state dict of that shape as its authors would publish it, seeded random numbers."""
     import torch
 
-    from onedpiece.tokenizer.official import shapes
+    from onedpiece.export.published import shapes
 
     random = torch.Generator().manual_seed(0)
     state = {
@@ -117,7 +117,7 @@ def published(paper, tmp_path_factory):
 @pytest.fixture(scope="session")
 def installed_paper(paper, published, tmp_path_factory):
     """The model that it becomes."""
-    from onedpiece.tokenizer.official import install
+    from onedpiece.export.published import install
 
     folder = tmp_path_factory.mktemp("installed")
     return install(published, folder, "paper", paper, commit="0" * 40)

@@ -18,7 +18,6 @@ from functools import partial
 
 import numpy as np
 
-from onedpiece.alpha import pack_alpha
 from onedpiece.bitstream import (
     ALPHA,
     EXIF,
@@ -31,9 +30,10 @@ from onedpiece.bitstream import (
     squeeze,
     truncate,
 )
+from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.bits import BitReader, OutOfBits
 from onedpiece.bitstream.checksum import crc8
-from onedpiece.bitstream.parts import _unpack_length
+from onedpiece.bitstream.chunks import _unpack_length
 from onedpiece.codec import Codec
 from onedpiece.entropy import Tables
 from onedpiece.errors import OdpError, UnknownModel

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.alpha import pack_alpha, unpack_alpha
 from onedpiece.bitstream import squeeze
+from onedpiece.bitstream.alpha import pack_alpha, unpack_alpha
 from onedpiece.errors import DamagedFile, OdpError
 
 

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw
 
 import onedpiece
 from onedpiece.bitstream import Header, parse, truncate
-from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.errors import (
     DamagedFile,
@@ -18,6 +17,7 @@ from onedpiece.errors import (
     PictureError,
     UnknownModel,
 )
+from onedpiece.rate_control import Target
 
 HEADER = 8  # bytes, for 256x256 and a power of two of tokens
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.grid import TILE, Grid
+from onedpiece.tiles.grid import TILE, Grid
 
 grids = st.builds(
     Grid,

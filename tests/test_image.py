@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
-from onedpiece.image import Picture, Reading, from_pillow, open_picture, to_pillow
+from onedpiece.images.reader import Picture, Reading, from_pillow, open_picture, to_pillow
 
 
 def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from onedpiece.errors import LimitExceeded, PictureError
-from onedpiece.image import Reading, open_picture
+from onedpiece.images.reader import Reading, open_picture
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}

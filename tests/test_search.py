@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.errors import ModelError, OdpError
+from onedpiece.rate_control import Target
 from onedpiece.search import FIRST_SHARE, improve
 
 

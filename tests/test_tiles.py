@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onedpiece.grid import TILE, Grid
-from onedpiece.tiles import REACH, join, split
+from onedpiece.tiles.grid import TILE, Grid
+from onedpiece.tiles.join import REACH, join, split
 
 sides = st.integers(1, 700)
 overlaps = st.sampled_from(range(8, 121, 8))

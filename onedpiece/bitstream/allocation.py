@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.bitstream.checksum import crc8
+from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import DamagedFile
-
-MAX_TOKENS = 256
-"""Largest number of tokens of a tile."""
 
 INTERVALS = (
     *(65536, 46341, 32768, 23170, 16384, 11585, 8192, 5793),

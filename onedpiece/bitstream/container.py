@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onedpiece.bitstream.allocation import MAX_TOKENS, Allocation
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.chunks import Part, pack_parts, unpack_parts
 from onedpiece.bitstream.header import Header
-from onedpiece.bitstream.parts import Part, pack_parts, unpack_parts
 from onedpiece.bitstream.payload import (
     code_tokens,
     decode_tokens,
@@ -18,12 +18,10 @@ from onedpiece.bitstream.payload import (
     payload_sizes,
     unpack_tokens,
 )
+from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
 from onedpiece.entropy import Tables
 from onedpiece.errors import DamagedFile, LimitExceeded, ModelError, OdpError, UnknownModel
 from onedpiece.models.registry import installed_tables
-
-MAX_PIXELS = 16384**2
-"""Pixels that a picture may have unless the caller says otherwise."""
 
 TablesOf = Callable[[bytes], Tables | None]
 """From the 3 bytes that name a model to its entropy tables, if it has any; raises UnknownModel or ModelError."""

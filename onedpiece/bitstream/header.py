@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onedpiece.bitstream.allocation import MAX_TOKENS
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.bitstream.checksum import crc8
+from onedpiece.constants import MAX_SIDE, MAX_TOKENS, TILE
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
-from onedpiece.grid import MAX_SCALED, TILE, Grid
+from onedpiece.tiles.grid import MAX_SCALED, Grid
 
 MAGIC = b"\x9dP"
 """0x1D for 1-D with the high bit set, so that a 7-bit transfer shows, then P for Piece."""
 
 VERSION = 1
-MAX_SIDE = 32768
-"""Largest width and height in pixels."""
 FINGERPRINT_BYTES = 3
 OVERLAP_UNIT = 8
 """The overlap of tiles is stored in units of this many pixels."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onedpiece.constants import CODEBOOK_SIZE, TOKEN_BITS
 from onedpiece.entropy import InvalidStream, Tables
 from onedpiece.errors import DamagedFile
-
-TOKEN_BITS = 12
-CODEBOOK_SIZE = 1 << TOKEN_BITS
-"""Tokens are 0 to CODEBOOK_SIZE - 1."""
 
 
 def pack_tokens(stream: NDArray[np.uint16]) -> bytes:

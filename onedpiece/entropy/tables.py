@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from onedpiece.constants import MAX_TOKENS
 from onedpiece.entropy.range_coder import PRECISION, Cumulative, decode, encode
 
 STEPS = 8
@@ -26,7 +27,6 @@ GROUPS = len(GROUP_SIZES)
 GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
 """The group of each of the 4096 codes."""
 
-POSITIONS = 256
 UNSEEN = 1 / 16  # what a code counts that never occurred
 
 TOTAL = 1 << 16
@@ -49,7 +49,7 @@ class Tables:
         ):
             if array.shape != shape or array.dtype.kind not in "iu" or array.min(initial=1) < 1:
                 raise ValueError(f"{array.shape} {array.dtype} are no entropy tables")
-        if blocks.sum() != POSITIONS or (frequencies.sum(1, dtype=np.int64) != TOTAL).any():
+        if blocks.sum() != MAX_TOKENS or (frequencies.sum(1, dtype=np.int64) != TOTAL).any():
             raise ValueError("the entropy tables do not add up")
         shares = frequencies.astype(np.int64) * ((1 << PRECISION) // TOTAL) // GROUP_SIZES
         rows = np.cumsum(shares[:, GROUP_OF], 1)

@@ -25,7 +25,7 @@ MAX_MANIFEST = 1 << 16  # characters
 
 @dataclass(frozen=True)
 class Model:
-    """A model directory (`onedpiece.tokenizer.export` writes them).
+    """A model directory (`onedpiece.export.model_directory` writes them).
 
     fingerprint: SHA-256 of the weights file, hexadecimal; files name a model by its first 3 bytes.
     blank: RGB colour, 0..255, of a tile of which no token is known.

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DeviceError, ModelError
 from onedpiece.models.registry import Model
-from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -45,14 +45,14 @@ class OnnxRuntime:
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        (tokens,) = self._run(self._encoder, {"pixels": tiles}, (len(tiles), TOKENS))
+        (tokens,) = self._run(self._encoder, {"pixels": tiles}, (len(tiles), MAX_TOKENS))
         return self._existing(tokens).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray) -> np.ndarray:
         inputs = {"tokens": tokens.astype(np.int32)}
         if any(entry.name == "grain" for entry in self._decoder.get_inputs()):
             inputs["grain"] = np.array([self._grain], np.float32)
-        (pixels,) = self._run(self._decoder, inputs, (len(tokens), IMAGE, IMAGE, 3))
+        (pixels,) = self._run(self._decoder, inputs, (len(tokens), TILE, TILE, 3))
         return pixels
 
     def propose(
@@ -60,7 +60,7 @@ class OnnxRuntime:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         numbers = {"tokens": tokens, "keep": keep, "shown": shown}
         inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
-        one, each = (len(tiles),), (len(tiles), TOKENS)
+        one, each = (len(tiles),), (len(tiles), MAX_TOKENS)
         inputs["pixels"] = tiles
         cost, codes, gains = self._run(self._search, inputs, one, each, each)
         return cost, self._existing(codes), gains
@@ -78,7 +78,7 @@ class OnnxRuntime:
         return results
 
     def _existing(self, tokens: np.ndarray) -> np.ndarray:
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < CODES:
+        if tokens.size and not 0 <= tokens.min() <= tokens.max() < CODEBOOK_SIZE:
             raise ModelError(f"{self._model.name} gives tokens that do not exist")
         return tokens
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-IMAGE = 256
-PATCH = 16
-TOKENS = 256
-CODES = 4096
+from onedpiece.constants import MAX_TOKENS
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Config:
     channels: int = 96
     depth: int = 4
     grain: bool = False
-    tokens: int = TOKENS
+    tokens: int = MAX_TOKENS
     base: int = 128
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import IMAGE
+from onedpiece.constants import TILE
 from onedpiece.tokenizer.pixels import CELL, zero_
 
 FREQUENCIES = (0.36, 0.22, 0.13, 0.08)  # cycles a pixel
@@ -67,14 +67,14 @@ class Grain(nn.Module):
         self.strength = nn.Conv2d(HIDDEN, 2 * BANDS, 1)
         zero_(self.strength)
         self.register_buffer("bank", band_filters(), persistent=False)
-        noise = torch.randn(1, 1, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(1, 1, TILE, TILE, generator=torch.Generator().manual_seed(0))
         self.register_buffer("noise", noise.half().float())
 
     def forward(self, picture: Tensor, features: Tensor, first: Tensor) -> Tensor:
         """picture (B, 3, 256, 256), features (B, channels, 64, 64), first (B,), tokens -> detail to add (B, 1, 256, 256)."""
         of_noise, of_own = self.strengths(features).chunk(2, 1)
         if self.training:  # other noise every time, so that none of it can be learned by heart
-            noise = torch.randn(len(first), 1, IMAGE, IMAGE, device=first.device)
+            noise = torch.randn(len(first), 1, TILE, TILE, device=first.device)
         else:
             noise, of_noise = self.noise, of_noise * _signs(first)[..., None, None]
         detail = _painted(NOISE * of_noise, self._bands(noise))

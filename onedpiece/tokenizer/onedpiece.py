@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import TOKENS, Config
+from onedpiece.constants import MAX_TOKENS
+from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.grain import Grain
 from onedpiece.tokenizer.pixels import (
     PIXEL_CODES,
@@ -94,12 +95,12 @@ class SpectralOneDPiece(OneDPiece):
         self.quantize = SpectralQuantizer(config.spectral)
         if config.encoder.layers:
             self.latent_tokens = nn.Parameter(
-                torch.randn(TOKENS, config.encoder.width) * config.encoder.width**-0.5
+                torch.randn(MAX_TOKENS, config.encoder.width) * config.encoder.width**-0.5
             )
             self.encoder = LatentEncoder(config.encoder, dim)
             zero_(self.encoder.conv_out)
         self.decoder = LatentDecoder(config.decoder, dim)
-        self.quality = nn.Embedding(TOKENS, width)
+        self.quality = nn.Embedding(MAX_TOKENS, width)
         self.kind = nn.Embedding(config.spectral.classes, width)
         self.hint = PatchHint(width)
         self.repair = RepairDecoder(width, config.channels, config.depth)

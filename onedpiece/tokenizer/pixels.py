@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import PATCH
+from onedpiece.constants import PATCH
 
 GRID = 16
 PIXEL_CODES = (1024, 256)  # codes of MaskGIT's VQGAN, and their channels

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from onedpiece.tokenizer.config import IMAGE
+from onedpiece.constants import TILE
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 
 
@@ -70,7 +70,7 @@ class Proposals(nn.Module):
 
 def _inside(shown: Tensor) -> Tensor:
     """Widths and heights (B, 2) -> 1 where pixels count, else 0: (B, 1, 256, 256)."""
-    place = torch.arange(IMAGE, device=shown.device)
+    place = torch.arange(TILE, device=shown.device)
     columns, rows = (place < shown[:, axis, None] for axis in (0, 1))
     return (rows[:, None, :, None] & columns[:, None, None, :]).float()
 

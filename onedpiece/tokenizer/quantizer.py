@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import CODES
+from onedpiece.constants import CODEBOOK_SIZE
 
 
 class VectorQuantizer(nn.Module):
@@ -14,8 +14,8 @@ class VectorQuantizer(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(CODES, dim)
-        nn.init.uniform_(self.embedding.weight, -1 / CODES, 1 / CODES)
+        self.embedding = nn.Embedding(CODEBOOK_SIZE, dim)
+        nn.init.uniform_(self.embedding.weight, -1 / CODEBOOK_SIZE, 1 / CODEBOOK_SIZE)
 
     def tokens(self, latents: Tensor) -> Tensor:
         """latents (B, K, dim) -> index of the nearest code, (B, K) int64. Always in float32."""

@@ -15,15 +15,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.entropy.tables import GROUP_SIZES, STEPS, TOTAL
-from onedpiece.tokenizer.config import CODES, IMAGE, TOKENS, Spectral
+from onedpiece.tokenizer.config import Spectral
 
 
 def cosine_basis(frequencies: int, size: int) -> Tensor:
     """(frequencies, size): DCT-II of 256 points, orthonormal, sampled at the centres of `size` equal cells."""
     k = torch.arange(frequencies, dtype=torch.float64)[:, None]
     x = (torch.arange(size, dtype=torch.float64)[None] + 0.5) / size
-    basis = torch.cos(math.pi * k * x) * math.sqrt(2 / IMAGE)
+    basis = torch.cos(math.pi * k * x) * math.sqrt(2 / TILE)
     basis[0] /= math.sqrt(2)
     return basis.float()
 
@@ -49,12 +50,12 @@ class SpectralQuantizer(nn.Module):
 
     def __init__(self, shape: Spectral) -> None:
         super().__init__()
-        if sum(shape.blocks) != TOKENS or CODES % shape.classes:
+        if sum(shape.blocks) != MAX_TOKENS or CODEBOOK_SIZE % shape.classes:
             raise ValueError("blocks must add up to 256 tokens and classes must divide 4096")
         self.shape = shape
         size = 3 * shape.frequencies**2
         classes, dim = shape.classes, shape.dim
-        self.register_buffer("basis", cosine_basis(shape.frequencies, IMAGE), persistent=False)
+        self.register_buffer("basis", cosine_basis(shape.frequencies, TILE), persistent=False)
         self.register_buffer(
             "block_of", torch.repeat_interleave(torch.tensor(shape.blocks)), persistent=False
         )
@@ -63,16 +64,18 @@ class SpectralQuantizer(nn.Module):
         self.register_buffer("class_bias", torch.zeros(classes))
         self.register_buffer("class_weight", torch.zeros(classes, size))
         self.register_buffer(
-            "class_of", torch.arange(CODES, dtype=torch.int32) // (CODES // classes)
+            "class_of", torch.arange(CODEBOOK_SIZE, dtype=torch.int32) // (CODEBOOK_SIZE // classes)
         )
-        self.register_buffer("order", torch.zeros(classes, TOKENS, dim, dtype=torch.int32))
-        self.register_buffer("scale", torch.ones(classes, TOKENS))
+        self.register_buffer("order", torch.zeros(classes, MAX_TOKENS, dim, dtype=torch.int32))
+        self.register_buffer("scale", torch.ones(classes, MAX_TOKENS))
         self.register_buffer(
             "frequency",
-            torch.from_numpy(GROUP_SIZES * (TOTAL // CODES)).repeat(len(shape.blocks), 1).int(),
+            torch.from_numpy(GROUP_SIZES * (TOTAL // CODEBOOK_SIZE))
+            .repeat(len(shape.blocks), 1)
+            .int(),
         )
         self.register_buffer("block_sizes", torch.tensor(shape.blocks, dtype=torch.int32))
-        self.codebooks = nn.Parameter(torch.zeros(len(shape.blocks) * CODES, dim))
+        self.codebooks = nn.Parameter(torch.zeros(len(shape.blocks) * CODEBOOK_SIZE, dim))
 
     def analyse(self, pixels: Tensor) -> Tensor:
         """pixels (B, 3, 256, 256) in 0..1 -> coefficients (B, size)."""
@@ -121,7 +124,7 @@ class SpectralQuantizer(nn.Module):
 
     def book(self, block: int) -> Tensor:
         """The vectors of a block, (4096, dim)."""
-        return self.codebooks[block * CODES : (block + 1) * CODES]
+        return self.codebooks[block * CODEBOOK_SIZE : (block + 1) * CODEBOOK_SIZE]
 
     def bits(self) -> Tensor:
         """What each code of each block costs in a file, (blocks, 4096): `entropy.tables.bits` for an ONNX graph, without
@@ -139,7 +142,7 @@ class SpectralQuantizer(nn.Module):
 
     def codes(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> vectors (B, K, dim) in units of `scale`."""
-        return self.codebooks[tokens + self.block_of[: tokens.shape[1]] * CODES]
+        return self.codebooks[tokens + self.block_of[: tokens.shape[1]] * CODEBOOK_SIZE]
 
     def label(self, tokens: Tensor) -> Tensor:
         """Class of each picture, (B,), as its first token names it."""

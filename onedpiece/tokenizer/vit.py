@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onedpiece.tokenizer.config import IMAGE, PATCH, TOKENS, Vit
+from onedpiece.constants import MAX_TOKENS, PATCH, TILE
+from onedpiece.tokenizer.config import Vit
 
-PATCHES = (IMAGE // PATCH) ** 2
+PATCHES = (TILE // PATCH) ** 2
 FIRST_LATENT = 1 + PATCHES
 ALL = slice(None)
 NOTHING = 1e-30  # a share of attention that is as good as none
@@ -87,7 +88,7 @@ def _positions(width: int, length: int) -> nn.Parameter:
 class LatentEncoder(nn.Module):
     """Picture and latent tokens in, `channels` numbers for each latent token out."""
 
-    def __init__(self, vit: Vit, channels: int, tokens: int = TOKENS) -> None:
+    def __init__(self, vit: Vit, channels: int, tokens: int = MAX_TOKENS) -> None:
         super().__init__()
         width, self.tokens = vit.width, tokens
         self.class_embedding = _positions(width, 1)
@@ -117,7 +118,7 @@ class LatentEncoder(nn.Module):
 class LatentDecoder(nn.Module):
     """Any prefix of the quantised latent tokens in, one vector of `width` for each of the 16x16 patches out."""
 
-    def __init__(self, vit: Vit, code_dim: int, tokens: int = TOKENS) -> None:
+    def __init__(self, vit: Vit, code_dim: int, tokens: int = MAX_TOKENS) -> None:
         super().__init__()
         width = vit.width
         self.class_embedding = _positions(width, 1)

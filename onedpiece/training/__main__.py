@@ -26,8 +26,8 @@ from onedpiece.training.features import Lpips, Vgg
 from onedpiece.training.fit import fit
 from onedpiece.training.loop import Trainer, averaged_model, replace_tables
 from onedpiece.training.paper import ConvNext, FrozenVq, initialise
-from onedpiece.training.parts import inherit, pack, unpack
 from onedpiece.training.recipe import Recipe
+from onedpiece.training.weights_files import inherit, pack, unpack
 
 
 def main() -> None:
@@ -245,7 +245,7 @@ def pack_verb(args: argparse.Namespace) -> None:
 
 
 def export_verb(args: argparse.Namespace) -> None:
-    from onedpiece.tokenizer.export import (
+    from onedpiece.export.model_directory import (
         export,
     )  # needs onnx and safetensors, which training does without
 

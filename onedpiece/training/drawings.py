@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from onedpiece.tokenizer.config import IMAGE
+from onedpiece.constants import TILE
 
 SCALE = 2  # drawn larger and scaled down, so that edges are smooth
-SIDE = SCALE * IMAGE
+SIDE = SCALE * TILE
 WORDS = [
     *"abcdefghijklmnopqrstuvwxyz",
     "quick",
@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
     thing = (_shape, _line, _writing)[rng.choice(3, p=(0.4, 0.35, 0.25))]
     for _ in range(int(rng.choice((0, 1, 4, 12, 40), p=(0.25, 0.15, 0.2, 0.2, 0.2)))):
         thing(pen, palette[rng.integers(len(palette))], rng)
-    return np.asarray(image.resize((IMAGE, IMAGE), Image.Resampling.BOX))
+    return np.asarray(image.resize((TILE, TILE), Image.Resampling.BOX))
 
 
 def _colour(rng: np.random.Generator) -> Colour:

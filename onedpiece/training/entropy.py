@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS
 from onedpiece.entropy.tables import bits, frequencies
-from onedpiece.tokenizer.config import CODES, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.training.data import Pictures
 
@@ -31,13 +31,13 @@ def position_entropy(tokens: np.ndarray) -> np.ndarray:
 
     Too low by about 2048 / N bits for N pictures, because a histogram of few samples has holes.
     """
-    return np.array([_bits(np.bincount(column, minlength=CODES)) for column in tokens.T])
+    return np.array([_bits(np.bincount(column, minlength=CODEBOOK_SIZE)) for column in tokens.T])
 
 
 def frequency_tables(tokens: np.ndarray, blocks: tuple[int, ...]) -> Tensor:
     """Frequencies for `SpectralQuantizer.frequency`, from tokens (N, 256): int32 (blocks, GROUPS)."""
     counts = [
-        np.bincount(part.ravel(), minlength=CODES)
+        np.bincount(part.ravel(), minlength=CODEBOOK_SIZE)
         for part in np.split(tokens, np.cumsum(blocks)[:-1], axis=1)
     ]
     return torch.from_numpy(np.stack([frequencies(count) for count in counts])).int()
@@ -49,7 +49,7 @@ def held_out_bits(tokens: np.ndarray, blocks: tuple[int, ...]) -> float:
     tables = frequency_tables(tokens[~held], blocks).numpy()
     parts = np.split(tokens[held], np.cumsum(blocks)[:-1], axis=1)
     total = sum(float(bits(table)[part].sum()) for table, part in zip(tables, parts, strict=True))
-    return total / (held.sum() * TOKENS)
+    return total / (held.sum() * MAX_TOKENS)
 
 
 def _bits(counts: np.ndarray) -> float:

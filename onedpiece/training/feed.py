@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onedpiece.tokenizer.config import IMAGE, TOKENS
+from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.training.data import Crops, Pictures
 from onedpiece.training.distributed import Share
 from onedpiece.training.drawings import draw
@@ -69,7 +69,7 @@ def draw_batch(index: np.ndarray, recipe: Recipe, step: int) -> tuple[Crops, Ten
     crops = Crops.draw(index, rng.integers(len(index), size=recipe.batch), rng)
     keep = draw_lengths(recipe.batch, rng)
     if recipe.one_length:
-        keep = np.full(recipe.batch, rng.integers(1, TOKENS + 1))
+        keep = np.full(recipe.batch, rng.integers(1, MAX_TOKENS + 1))
     zoomed = rng.random(recipe.batch) < recipe.zoomed
     zoom = np.where(zoomed, 1 + rng.random(recipe.batch), 1).astype(np.float32)
     return crops, torch.from_numpy(keep), torch.from_numpy(zoom)
@@ -162,8 +162,8 @@ def cut_out(flat: Tensor, index: np.ndarray, crops: Crops) -> Tensor:
     offset, _, width = index[crops.picture].T
     start = torch.from_numpy(offset + 3 * (crops.top * width + crops.left)).to(flat.device)
     stride = torch.from_numpy(3 * width).to(flat.device)
-    rows = start[:, None] + stride[:, None] * torch.arange(IMAGE, device=flat.device)
-    squares = flat[rows[:, :, None] + torch.arange(3 * IMAGE, device=flat.device)]
-    squares = squares.reshape(-1, IMAGE, IMAGE, 3)
+    rows = start[:, None] + stride[:, None] * torch.arange(TILE, device=flat.device)
+    squares = flat[rows[:, :, None] + torch.arange(3 * TILE, device=flat.device)]
+    squares = squares.reshape(-1, TILE, TILE, 3)
     mirror = torch.from_numpy(crops.mirror).to(flat.device)
     return torch.where(mirror[:, None, None, None], squares.flip(2), squares)

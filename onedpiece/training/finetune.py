@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from onedpiece.errors import PictureError
+from onedpiece.export.model_directory import export
 from onedpiece.models.registry import Model
-from onedpiece.tokenizer.export import export
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, load_installed, save
 from onedpiece.training.data import Pictures

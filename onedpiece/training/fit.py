@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onedpiece.constants import CODEBOOK_SIZE
 from onedpiece.entropy.tables import frequencies
-from onedpiece.tokenizer.config import CODES, Spectral
+from onedpiece.tokenizer.config import Spectral
 from onedpiece.tokenizer.spectral import SpectralQuantizer
 from onedpiece.training.data import Crops, Pictures
 from onedpiece.training.drawings import draw
@@ -135,7 +136,9 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
         if block == 0:
             _fill(quantizer, block, _first_book(quantizer, [x.flatten(0, 1) for x in samples]))
         else:
-            book = kmeans(torch.cat([x.flatten(0, 1) for x in samples]), CODES, shape.rate, book)
+            book = kmeans(
+                torch.cat([x.flatten(0, 1) for x in samples]), CODEBOOK_SIZE, shape.rate, book
+            )
             _fill(quantizer, block, book)
         codes, cost = quantizer.book(block), shape.rate * quantizer.bits()[block]
         for label, (group, pick, scale, x) in enumerate(
@@ -171,9 +174,9 @@ class Book:
 def _first_book(quantizer: SpectralQuantizer, samples: list[Tensor]) -> Book:
     """The first token's: a small codebook for each class, 4096 vectors together; notes whose they are."""
     shape = quantizer.shape
-    books = [kmeans(x, CODES // shape.classes, shape.rate) for x in samples]
+    books = [kmeans(x, CODEBOOK_SIZE // shape.classes, shape.rate) for x in samples]
     together = Book(torch.cat([b.centres for b in books]), torch.cat([b.counts for b in books]))
-    owner = torch.arange(shape.classes).repeat_interleave(CODES // shape.classes)
+    owner = torch.arange(shape.classes).repeat_interleave(CODEBOOK_SIZE // shape.classes)
     quantizer.class_of.copy_(owner[together.counts.argsort(descending=True, stable=True)])
     return together.ordered()
 

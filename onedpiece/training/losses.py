@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onedpiece.tokenizer.config import PATCH, TOKENS
+from onedpiece.constants import MAX_TOKENS, PATCH
 
 REPEATS = 4
 
@@ -37,6 +37,6 @@ def lattice(decoded: Tensor, pixels: Tensor) -> Tensor:
 
 def draw_lengths(count: int, rng: np.random.Generator) -> np.ndarray:
     """Tail Token Drop (paper, section 3.2): tokens to keep, 1..256; half of them uniform, half log-uniform."""
-    uniform = rng.integers(1, TOKENS + 1, count)
-    logarithmic = np.floor(np.exp(rng.random(count) * np.log(TOKENS + 1))).astype(np.int64)
-    return np.where(rng.random(count) < 0.5, uniform, logarithmic.clip(1, TOKENS))
+    uniform = rng.integers(1, MAX_TOKENS + 1, count)
+    logarithmic = np.floor(np.exp(rng.random(count) * np.log(MAX_TOKENS + 1))).astype(np.int64)
+    return np.where(rng.random(count) < 0.5, uniform, logarithmic.clip(1, MAX_TOKENS))

@@ -22,7 +22,7 @@ from onedpiece.bitstream import (
     squeeze,
     truncate,
 )
-from onedpiece.bitstream.parts import MAX_PART_BYTES, MAX_PARTS, pack_parts
+from onedpiece.bitstream.chunks import MAX_PART_BYTES, MAX_PARTS, pack_parts
 from onedpiece.entropy import Tables
 from onedpiece.entropy.tables import frequencies
 from onedpiece.errors import (

@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
 pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.export.model_directory import export  # noqa: E402
 from onedpiece.models.registry import find, read_model  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS, Config, Vit  # noqa: E402
-from onedpiece.tokenizer.export import export  # noqa: E402
 from onedpiece.tokenizer.onedpiece import build  # noqa: E402
 
 PICTURES = Path(__file__).parents[2] / "bench" / "pictures"

@@ -32,7 +32,7 @@ def vectors(reference):
 @pytest.fixture(scope="module")
 def model(reference, tmp_path_factory):
     """What `odp models import` makes of the reference's numbers."""
-    from onedpiece.tokenizer.official import install
+    from onedpiece.export.published import install
 
     spec = importlib.util.spec_from_file_location("state", reference / "state.py")
     numbers = importlib.util.module_from_spec(spec)
@@ -71,7 +71,7 @@ def test_pictures_are_those_of_the_reference(runtime, vectors, count):
 
 @pytest.mark.parametrize("precision, equal, decibels", [("float16", 0.99, 55), ("int8", 0.95, 50)])
 def test_other_precisions_are_near(model, vectors, tmp_path, precision, equal, decibels):
-    from onedpiece.tokenizer.variants import export_variant
+    from onedpiece.export.precisions import export_variant
 
     other = OnnxRuntime(export_variant(model, tmp_path / precision, precision), "cpu")
     assert (other.encode(vectors["images"]) == vectors["tokens"]).mean() > equal

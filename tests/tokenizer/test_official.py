@@ -17,9 +17,9 @@ pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from onedpiece.errors import ModelError, OutputError  # noqa: E402
+from onedpiece.export.published import install, load_published, shapes  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
-from onedpiece.tokenizer.official import install, load_published, shapes  # noqa: E402
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
-from onedpiece.tokenizer.config import CODES, CONFIGS, TOKENS, Config  # noqa: E402
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS  # noqa: E402
+from onedpiece.tokenizer.config import CONFIGS, Config  # noqa: E402
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, build  # noqa: E402
 from onedpiece.tokenizer.pixels import convolve_doubled  # noqa: E402
 from onedpiece.tokenizer.proposals import Proposals  # noqa: E402
@@ -33,7 +34,7 @@ def pixels(make_picture):
 
 @pytest.fixture
 def tokens():
-    return torch.randint(CODES, (3, TOKENS), generator=torch.Generator().manual_seed(1))
+    return torch.randint(CODEBOOK_SIZE, (3, MAX_TOKENS), generator=torch.Generator().manual_seed(1))
 
 
 class TestPrefixes:
@@ -54,7 +55,7 @@ class TestPrefixes:
 
     def test_later_tokens_cannot_be_seen(self, tiny, tokens):
         other = tokens.clone()
-        other[:, 20:] = (other[:, 20:] + 999) % CODES
+        other[:, 20:] = (other[:, 20:] + 999) % CODEBOOK_SIZE
         keep = torch.full((3,), 20)
         with torch.inference_mode():
             assert torch.equal(tiny.decode(tokens, keep), tiny.decode(other, keep))
@@ -88,8 +89,8 @@ class TestSpectralStart:
 
     def test_the_first_token_names_the_class(self, tiny, pixels):
         quantizer = tiny.quantize
-        share = CODES // TINY.spectral.classes
-        first = torch.tensor([[0], [share - 1], [share], [CODES - 1]])
+        share = CODEBOOK_SIZE // TINY.spectral.classes
+        first = torch.tensor([[0], [share - 1], [share], [CODEBOOK_SIZE - 1]])
         assert quantizer.label(first).tolist() == [0, 0, 1, 1]
         coefficients = quantizer.analyse(pixels)
         costs = coefficients.abs() @ quantizer.class_weight.T
@@ -110,7 +111,9 @@ class TestSpectralStart:
             order = quantizer.order[label, here].long()
             x = left.gather(1, order.flatten(1)).reshape(order.shape)
             x = x / quantizer.scale[label, here, None] + offsets[:, here]
-            book = quantizer.codebooks[block * CODES : (block + 1) * CODES].expand(3, -1, -1)
+            book = quantizer.codebooks[block * CODEBOOK_SIZE : (block + 1) * CODEBOOK_SIZE].expand(
+                3, -1, -1
+            )
             distance = torch.cdist(x, book)
             chosen = distance.gather(2, tokens[:, here, None])[..., 0]
             torch.testing.assert_close(chosen, distance.min(2).values, atol=1e-3, rtol=0)
@@ -119,8 +122,8 @@ class TestSpectralStart:
         with torch.inference_mode():
             first, second = tiny.encode(pixels), tiny.encode(pixels)
         assert torch.equal(first, second)
-        assert first.shape == (3, TOKENS) and first.dtype == torch.int64
-        assert first.min() >= 0 and first.max() < CODES
+        assert first.shape == (3, MAX_TOKENS) and first.dtype == torch.int64
+        assert first.min() >= 0 and first.max() < CODEBOOK_SIZE
         assert len(first.unique()) > 100
 
     def test_low_frequencies_survive_the_transform_and_back(self, tiny):
@@ -160,7 +163,7 @@ class TestVectorQuantizer:
 
     def test_codes_are_unit_vectors_that_quantise_to_themselves(self):
         quantizer = VectorQuantizer(12)
-        tokens = torch.tensor([[0, 7, CODES - 1]])
+        tokens = torch.tensor([[0, 7, CODEBOOK_SIZE - 1]])
         codes = quantizer.codes(tokens)
         torch.testing.assert_close(codes.norm(dim=-1), torch.ones(1, 3))
         assert torch.equal(quantizer.tokens(codes), tokens)
@@ -211,7 +214,7 @@ class TestProposals:
         tables.class_mean.zero_()
         tables.class_mean[:, :: TINY.spectral.frequencies**2] = 128
         pixels = torch.randint(100, 150, (1, 256, 256, 3), dtype=torch.uint8)
-        tokens, keep = torch.randint(0, CODES, (1, TOKENS)), torch.tensor([90])
+        tokens, keep = torch.randint(0, CODEBOOK_SIZE, (1, MAX_TOKENS)), torch.tensor([90])
         shown = torch.tensor([[256, 256]])
         with torch.no_grad():
             cost, codes, gains = Proposals(model)(pixels, tokens, keep, shown)

@@ -12,9 +12,9 @@ pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.codec import Codec
 from onedpiece.errors import ModelError
+from onedpiece.export.precisions import compare, export_variant
 from onedpiece.models.registry import find
 from onedpiece.runtime.torch import TorchRuntime
-from onedpiece.tokenizer.variants import compare, export_variant
 
 PICTURES = sorted((Path(__file__).parents[2] / "bench" / "pictures").glob("*.png"))
 

@@ -23,8 +23,8 @@ from onedpiece.training.feed import cut_out, draw_batch, enlarge, feed  # noqa: 
 from onedpiece.training.fit import fit  # noqa: E402
 from onedpiece.training.loop import Trainer, averaged_model, learning_rate  # noqa: E402
 from onedpiece.training.losses import draw_lengths, log_distortion  # noqa: E402
-from onedpiece.training.parts import inherit, pack, unpack  # noqa: E402
 from onedpiece.training.recipe import RECIPES, Recipe  # noqa: E402
+from onedpiece.training.weights_files import inherit, pack, unpack  # noqa: E402
 
 TINY = CONFIGS["tiny"]
 RECIPE = Recipe(seconds=20, batch=2, matrix_rate=1e-3, warmup_steps=2)

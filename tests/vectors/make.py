@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from onedpiece.alpha import pack_alpha
 from onedpiece.bitstream import (
     ALPHA,
     EXIF,
@@ -28,11 +27,12 @@ from onedpiece.bitstream import (
     parse,
     squeeze,
 )
+from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.checksum import crc8
-from onedpiece.budget import Target
 from onedpiece.codec import Codec
 from onedpiece.entropy import Tables
 from onedpiece.errors import UnknownModel
+from onedpiece.rate_control import Target
 
 HERE = Path(__file__).parent
 MODEL = bytes.fromhex("a1b2c3")

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from onedpiece.constants import TILE
 from onedpiece.errors import ModelError
+from onedpiece.export.int8 import export_int8
+from onedpiece.export.model_directory import export
 from onedpiece.models.folder import complete
 from onedpiece.models.registry import Model, read_model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
-from onedpiece.tokenizer.config import IMAGE
-from onedpiece.tokenizer.export import export
-from onedpiece.tokenizer.int8 import export_int8
 from onedpiece.tokenizer.weights import load_installed
 
 LENGTHS = (16, 256)
@@ -86,7 +86,7 @@ def compare(model: Model, other: Model, pictures: list[Path]) -> Comparison:
 
 def _tile(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB").resize((IMAGE, IMAGE), Image.Resampling.BICUBIC))
+        return np.asarray(picture.convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC))
 
 
 def _psnr(one: np.ndarray, other: np.ndarray) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TILE = 256
-"""Side of a tile in pixels: what the networks see at once."""
+from onedpiece.constants import TILE
 
 MAX_SCALED = 2048
 """Longest side in pixels of pictures that are scaled to fill their tiles."""

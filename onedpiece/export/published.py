@@ -6,11 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import ModelError
+from onedpiece.export.model_directory import export
 from onedpiece.models.folder import check_free, complete
 from onedpiece.models.registry import Model, read_model, sha256
-from onedpiece.tokenizer.config import CONFIGS, TOKENS, Config
-from onedpiece.tokenizer.export import export
+from onedpiece.tokenizer.config import CONFIGS, Config
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.tokenizer.state_dict import check_entries, read_state
 from onedpiece.tokenizer.weights import empty
@@ -59,10 +60,10 @@ def install(
     Raises ModelError, or OutputError if there is something already and not `force`.
     """
     module = load_published(path, config)
-    if module.config.tokens != TOKENS:
+    if module.config.tokens != MAX_TOKENS:
         raise ModelError(
             f"{path} is {module.config.name}, whose tokens have no prefixes, so that files cannot hold "
-            "them: onedpiece.tokenizer.official.load_published reads it in Python"
+            "them: onedpiece.export.published.load_published reads it in Python"
         )
     final = folder / (name or module.config.name)
     check_free(final, force)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from onedpiece.grid import TILE, Grid
+from onedpiece.tiles.grid import TILE, Grid
 
 REACH = 12  # pixels on either side of a seam that mending changes
 SMOOTH = 7  # pixels along the seam that are mended alike

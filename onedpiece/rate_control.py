@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onedpiece.bitstream import LEVELS, MAX_TOKENS
-from onedpiece.grid import TILE, Grid
+from onedpiece.tiles.grid import TILE, Grid
 
 CELL = 16  # what is finer than cells of so many pixels is what tokens are spent on
 SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too

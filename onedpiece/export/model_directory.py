@@ -28,8 +28,8 @@ from onnx import TensorProto, helper
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
+from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.models.registry import sha256
-from onedpiece.tokenizer.config import IMAGE, TOKENS
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals, traced
 from onedpiece.tokenizer.weights import load, save
@@ -75,9 +75,9 @@ def export(
     save(model, weights, precision == "float16")
     weights.chmod(0o644)  # safetensors writes for the owner alone
     model = load(model.config, weights)
-    pixels = torch.zeros(2, IMAGE, IMAGE, 3, dtype=torch.uint8)
-    tokens = torch.zeros(2, TOKENS, dtype=torch.int32)
-    batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=TOKENS)
+    pixels = torch.zeros(2, TILE, TILE, 3, dtype=torch.uint8)
+    tokens = torch.zeros(2, MAX_TOKENS, dtype=torch.int32)
+    batch, count = torch.export.Dim("batch", max=4096), torch.export.Dim("count", max=MAX_TOKENS)
     graph: nn.Module = _Encoder(model)
     _write_graph(
         graph,
@@ -94,7 +94,7 @@ def export(
     path = folder / "decoder.onnx"
     _write_graph(graph, _entries(graph), some, tuple(dynamic), ["pixels"], path)
     if isinstance(model, SpectralOneDPiece):
-        keep, shown = torch.full((2,), TOKENS).int(), torch.full((2, 2), IMAGE).int()
+        keep, shown = torch.full((2,), MAX_TOKENS).int(), torch.full((2, 2), TILE).int()
         inputs = {"pixels": pixels, "tokens": tokens, "keep": keep, "shown": shown}
         graph, names = traced(Proposals(model), tuple(inputs.values()))
         entries = {name: entry.removeprefix("model.") for name, entry in names.items()}

@@ -18,8 +18,8 @@ from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import save_file
 
+from onedpiece.export.model_directory import export, point_at_weights, quiet, write_manifest
 from onedpiece.runtime.onnx import CPU
-from onedpiece.tokenizer.export import export, point_at_weights, quiet, write_manifest
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.tokenizer.weights import HALF_FROM
 
@@ -29,7 +29,7 @@ GRAPHS = ("encoder", "decoder")
 def export_int8(
     model: OneDPiece, folder: Path, name: str, precision: str = "int8", **facts: Any
 ) -> str:
-    """Like `onedpiece.tokenizer.export.export`."""
+    """Like `onedpiece.export.model_directory.export`."""
     widths = {model.config.encoder.width, model.config.decoder.width}
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)

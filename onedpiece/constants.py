@@ -1,0 +1,22 @@
+"""Numbers that several modules share. Importing this module imports nothing else."""
+
+TILE = 256
+"""Side of a tile in pixels: what the networks see at once."""
+
+PATCH = 16
+"""Side of a patch of the transformers in pixels."""
+
+MAX_TOKENS = 256
+"""Largest number of tokens of a tile."""
+
+TOKEN_BITS = 12
+"""Bits of a token that is not entropy-coded."""
+
+CODEBOOK_SIZE = 1 << TOKEN_BITS
+"""Tokens are 0 to CODEBOOK_SIZE - 1."""
+
+MAX_SIDE = 32768
+"""Largest width and height in pixels that the format holds."""
+
+MAX_PIXELS = 16384**2
+"""Pixels that a picture may have unless the caller says otherwise."""

@@ -1,0 +1,20 @@
+"""Metrics that several rooms share."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+PEAK = 255.0
+"""Largest value of an 8-bit sample."""
+
+
+def psnr(reference: NDArray, other: NDArray, peak: float = PEAK) -> float:
+    """Peak signal-to-noise ratio in decibels over all samples of two arrays of one shape; inf if they are equal."""
+    difference = reference.astype(np.float64) - other.astype(np.float64)
+    return psnr_of_mse(float(np.square(difference).mean()), peak)
+
+
+def psnr_of_mse(mse: float, peak: float = PEAK) -> float:
+    """Decibels of a mean squared error, in the units of `peak`; inf for 0."""
+    return float("inf") if mse == 0 else float(10 * np.log10(peak**2 / mse))
