@@ -20,3 +20,10 @@ MAX_SIDE = 32768
 
 MAX_PIXELS = 16384**2
 """Pixels that a picture may have unless the caller says otherwise."""
+
+MAX_FILE_BYTES = 512 << 20
+"""Longer files are refused; far above the largest .odp file that the limits on pixels allow."""
+
+MAGIC = b"\x9dP"
+"""First bytes of a file: 0x1D for 1-D with the high bit set, which shows a transfer of 7 bits, and
+P for Piece."""

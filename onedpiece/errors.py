@@ -21,6 +21,14 @@ class DamagedFile(OdpError):
     """The file is an .odp picture, but its bytes break the rules of the format."""
 
 
+class TruncatedFile(DamagedFile):
+    """The file has lost tokens at its end, and a complete one was asked for."""
+
+
+class TruncatedFileWarning(UserWarning):
+    """The file has lost tokens at its end; it was decoded from those that are there."""
+
+
 class UnknownModel(OdpError):
     """The file names a model that is not installed here."""
 
@@ -34,11 +42,15 @@ class DownloadError(OdpError):
 
 
 class PictureError(OdpError):
-    """The input picture cannot be read."""
+    """The picture cannot be read."""
 
 
 class LimitExceeded(OdpError):
-    """The picture, or a part of the file, is larger than allowed."""
+    """The picture, or a chunk of the file, is larger than allowed."""
+
+
+class TargetNotReached(OdpError):
+    """No file of this picture has the size or the quality that was asked for."""
 
 
 class DeviceError(OdpError):

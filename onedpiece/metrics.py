@@ -10,9 +10,16 @@ PEAK = 255.0
 
 
 def psnr(reference: NDArray, other: NDArray, peak: float = PEAK) -> float:
-    """Peak signal-to-noise ratio in decibels over all samples of two arrays of one shape; inf if they are equal."""
-    difference = reference.astype(np.float64) - other.astype(np.float64)
-    return psnr_of_mse(float(np.square(difference).mean()), peak)
+    """Peak signal-to-noise ratio in decibels over all samples of two arrays; inf if they are equal.
+
+    The arrays have one shape. They are compared row by row, so that large pictures take little
+    memory.
+    """
+    squares = sum(
+        float(np.square(a.astype(np.float32) - b).sum(dtype=np.float64))
+        for a, b in zip(reference, other, strict=True)
+    )
+    return psnr_of_mse(squares / reference.size, peak)
 
 
 def psnr_of_mse(mse: float, peak: float = PEAK) -> float:

@@ -1,33 +1,36 @@
-"""How many tokens a picture gets, and which of its tiles get more of them."""
+"""Rate control: how many tokens a picture gets, and which of its tiles get more of them."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from onedpiece.bitstream import LEVELS, MAX_TOKENS
-from onedpiece.tiles.grid import TILE, Grid
+from onedpiece.bitstream.allocation import LEVELS, STEPS_PER_OCTAVE
+from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.encoded_image import EncodedImage
+from onedpiece.errors import OdpError, TargetNotReached
 
-CELL = 16  # what is finer than cells of so many pixels is what tokens are spent on
+CELL = 16  # pixels; tokens are spent on detail that is finer than a cell
 SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too
 EXPONENT = 0.7  # tokens grow with this power of the error, as measured (docs/format.md)
 NO_LIMIT = 1 << 62  # bytes
-STEPS_PER_OCTAVE = 2  # of `bitstream.allocation.INTERVALS`
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an encoded picture is to have: exactly one of the first four.
+    """What an encoded picture must have: exactly one of the first four.
 
     tokens:    tokens for each tile, 1 to 256; with `adaptive` their mean.
-    max_bytes: size of the whole file at most; as large as possible below.
-    bpp:       the same, as bits per pixel.
-    psnr:      decibels at least, over RGB; with as few tokens as possible.
+    max_bytes: limit for the whole file; the file is as large as possible below it.
+    bpp:       the same limit in bits per pixel.
+    psnr:      at least this many decibels, over RGB, with as few tokens as possible.
     adaptive:  give more tokens to tiles that have more detail; always so for the last three.
 
-    Raises ValueError if not exactly one is given or one is out of range, TypeError for what is no number.
+    Raises ValueError if not exactly one is given or one is out of range, TypeError for something
+    that is not a number.
     """
 
     tokens: int | None = None
@@ -38,7 +41,7 @@ class Target:
 
     def __post_init__(self) -> None:
         for name in ("tokens", "max_bytes"):
-            if getattr(self, name) is not None:  # whole numbers of numpy, too
+            if getattr(self, name) is not None:  # integers of numpy become Python's
                 object.__setattr__(self, name, operator.index(getattr(self, name)))
         given = (self.tokens, self.max_bytes, self.bpp, self.psnr)
         if sum(value is not None for value in given) != 1:
@@ -51,14 +54,63 @@ class Target:
             object.__setattr__(self, "adaptive", True)
 
     def bytes_for(self, pixels: int) -> int | None:
-        """Size of the file that `max_bytes` or `bpp` allows for a picture of so many pixels; None for other targets."""
+        """The largest file that `max_bytes` or `bpp` allows for so many pixels, else None."""
         if self.bpp is None:
             return self.max_bytes
         return int(min(self.bpp * pixels / 8, NO_LIMIT))
 
 
+def meet(
+    full: EncodedImage, target: Target, measure_psnr: Callable[[EncodedImage], float]
+) -> EncodedImage:
+    """The picture with as many of its tokens as the target asks for.
+
+    full:         the picture with all tokens that it may have.
+    measure_psnr: decibels of a picture when it is decoded; called only for a target in decibels.
+
+    Raises TargetNotReached if the target cannot be met.
+    """
+    if target.tokens is not None:
+        return full.truncate(target.tokens)
+    max_bytes = target.bytes_for(full.header.pixels)
+    if max_bytes is not None:
+        return _fit(full, max_bytes)
+    assert target.psnr is not None
+    return _reach(full, target.psnr, measure_psnr)
+
+
+def _fit(full: EncodedImage, max_bytes: int) -> EncodedImage:
+    """As many tokens as fit. Raises TargetNotReached."""
+    try:
+        return full.truncate(max_bytes=max_bytes)
+    except OdpError:
+        pass  # the levels of the tiles take some bytes themselves
+    try:
+        return full.with_equal_counts().truncate(max_bytes=max_bytes)
+    except OdpError as error:
+        raise TargetNotReached(str(error)) from None
+
+
+def _reach(
+    full: EncodedImage, psnr: float, measure_psnr: Callable[[EncodedImage], float]
+) -> EncodedImage:
+    """The fewest tokens, by bisection, that decode with `psnr` decibels. Raises TargetNotReached."""
+    most = full.allocation.total // full.header.grid.count
+    best = measure_psnr(full.truncate(most))
+    if best < psnr:
+        raise TargetNotReached(f"{psnr:g} dB cannot be reached: {most} tokens give {best:.2f} dB")
+    too_few, enough = 0, most
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if measure_psnr(full.truncate(middle)) >= psnr:
+            enough = middle
+        else:
+            too_few = middle
+    return full.truncate(enough)
+
+
 def detail(tile: np.ndarray, width: int, height: int) -> float:
-    """What the first tokens of a tile leave over, about: squared error of means of cells, summed over what shows.
+    """About what the first tokens of a tile leave over: squared error of the means of cells.
 
     tile: uint8 (256, 256, 3), of which the upper left width x height pixels are in the picture.
     """
@@ -68,16 +120,14 @@ def detail(tile: np.ndarray, width: int, height: int) -> float:
 
 
 def levels(details: list[float]) -> tuple[int, ...] | None:
-    """Levels of an `Allocation` for tiles of the given `detail`; None if they come out alike or there are none."""
+    """Levels of an `Allocation` for tiles of the given `detail`.
+
+    None if all tiles come out alike, or if there are none.
+    """
     if not details:
         return None
     octaves = EXPONENT * np.log2(np.array(details))
     steps = np.round(STEPS_PER_OCTAVE * octaves).astype(int)
     steps += LEVELS - 1 - steps.max()
-    found = tuple(int(step) for step in steps.clip(min=0))
-    return None if len(set(found)) == 1 else found
-
-
-def shown(grid: Grid) -> list[tuple[int, int]]:
-    """Width and height of what each tile shows of the picture."""
-    return [(min(TILE, grid.width - x), min(TILE, grid.height - y)) for x, y in grid.corners()]
+    chosen = tuple(int(step) for step in steps.clip(min=0))
+    return None if len(set(chosen)) == 1 else chosen

@@ -1,7 +1,8 @@
 """Better tokens for tiles, by trying: what an `effort` above 1 spends its time on.
 
-The encoder picks tokens without asking the decoder. A runtime proposes exchanges (`Runtime.propose`); the most promising
-are made together, and kept where the tile is better for its bytes.
+The encoder picks tokens without asking the decoder. A runtime proposes exchanges
+(`Runtime.propose`); the most promising ones are made together, and kept where the tile gets better
+for its bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import numpy as np
 from onedpiece.runtime import Runtime
 
 ROUNDS = {1: 0, 2: 4, 3: 12}
-"""Effort -> how many times exchanges are tried (docs/benchmarks.md has what they gain)."""
+"""Effort -> how many times exchanges are tried (docs/benchmarks.md has their gains)."""
 
-FIRST_SHARE = 0.1  # of a tile's tokens, exchanged together at first
+FIRST_SHARE = 0.1  # of a tile's tokens, exchanged together in the first round
 
 
 def improve(
@@ -21,34 +22,39 @@ def improve(
     tiles: np.ndarray,
     tokens: np.ndarray,
     counts: np.ndarray,
-    shown: np.ndarray,
+    valid_size: np.ndarray,
     rounds: int,
 ) -> np.ndarray:
-    """All tokens of tiles, the first `counts` of them better than before, or as they were.
+    """All tokens of tiles, the first `counts` of them better than before, or unchanged.
 
-    tiles: uint8 (B, 256, 256, 3). tokens: uint16 (B, 256). counts: (B,) in 1..256. shown: (B, 2), width and
-    height of what the picture has of each tile. Returns uint16 (B, 256); what follows the first `counts` tokens fitted the
-    old ones and is of no use any more.
+    tiles:      uint8 (B, 256, 256, 3).
+    tokens:     uint16 (B, 256).
+    counts:     (B,) in 1..256.
+    valid_size: (B, 2), width and height of the part of each tile that is in the picture.
+
+    Returns uint16 (B, 256). The tokens after the first `counts` fitted the old ones and are of no
+    use any more.
     """
     tokens = tokens.copy()
     share = np.full(len(tiles), FIRST_SHARE)
-    cost, codes, gains = runtime.propose(tiles, tokens, counts, shown)
+    cost, codes, gains = runtime.propose(tiles, tokens, counts, valid_size)
     for _ in range(rounds):
         chosen = _most_promising(gains, np.maximum(1, share * counts))
         if not chosen.any():
             break
-        tried = np.where(chosen, codes, tokens).astype(np.uint16)
-        new_cost, new_codes, new_gains = runtime.propose(tiles, tried, counts, shown)
+        candidates = np.where(chosen, codes, tokens).astype(np.uint16)
+        new_cost, new_codes, new_gains = runtime.propose(tiles, candidates, counts, valid_size)
         better = new_cost < cost
-        tokens[better], cost[better] = tried[better], new_cost[better]
+        tokens[better], cost[better] = candidates[better], new_cost[better]
         codes[better], gains[better] = new_codes[better], new_gains[better]
         share[~better] /= 2
-        alone = ~better & (chosen.sum(1) == 1)
-        gains[alone] *= ~chosen[alone]  # its promise was false
+        # A single exchange that did not help is not tried again.
+        failed = ~better & (chosen.sum(1) == 1)
+        gains[failed] *= ~chosen[failed]
     return tokens
 
 
 def _most_promising(gains: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Which tokens (B, 256) are among so many of their tile that promise most, and promise anything."""
+    """Mask (B, 256) of the tokens with the largest gains: so many of each tile, all above 0."""
     ranks = (-gains).argsort(1, kind="stable").argsort(1, kind="stable")
     return (ranks < numbers[:, None].astype(int)) & (gains > 0)

@@ -146,7 +146,9 @@ def two_tiles(codec, make_picture) -> bytes:
 @pytest.fixture(scope="session")
 def uninstalled(codec) -> bytes:
     """An .odp file of a model that is not installed here."""
-    from onedpiece.bitstream import Header, build
+    from odp_files import build
+
+    from onedpiece.bitstream.header import Header
 
     key = bytes(octet ^ 0xFF for octet in codec.model.key)
     return build(Header(256, 256, 2, key), np.array([[1, 2]]))

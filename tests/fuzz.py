@@ -17,23 +17,14 @@ from contextlib import suppress
 from functools import partial
 
 import numpy as np
+from odp_files import build, parse, truncate
 
-from onedpiece.bitstream import (
-    ALPHA,
-    EXIF,
-    ICC,
-    Allocation,
-    Header,
-    Part,
-    build,
-    parse,
-    squeeze,
-    truncate,
-)
+from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.bits import BitReader, OutOfBits
 from onedpiece.bitstream.checksum import crc8
-from onedpiece.bitstream.chunks import _unpack_length
+from onedpiece.bitstream.chunks import ALPHA, EXIF, ICC, Chunk, compress, unpack_length
+from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
 from onedpiece.entropy import Tables
 from onedpiece.errors import OdpError, UnknownModel
@@ -48,24 +39,28 @@ def seeds(model: Model) -> list[bytes]:
     """Small files of every kind."""
     numbers = np.random.default_rng(0)
     alpha = numbers.integers(0, 256, (40, 50), np.uint8)
-    parts = [Part(EXIF, squeeze(b"camera" * 9)), Part(ICC, squeeze(bytes(500))), Part(0x7E, b"x")]
+    chunks = [
+        Chunk(EXIF, compress(b"camera" * 9)),
+        Chunk(ICC, compress(bytes(500))),
+        Chunk(0x7E, b"x"),
+    ]
     files = []
     for width, height, tokens, overlap in ((256, 256, 8, 0), (300, 200, 3, 24), (600, 300, 2, 0)):
         header = Header(width, height, tokens, model.key, overlap, grey=width == 300)
         tiles = header.grid.count
         codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
         files.append(build(header, codes))
-        files.append(build(header, codes, parts))
+        files.append(build(header, codes, chunks))
         common = codes.astype(int) ** 3 >> 24
         files.append(build(header, common, (), Allocation(20 * tiles), model.tables))
         if tiles > 1:
             levels = tuple(numbers.integers(8, 16, tiles).tolist())
             files.append(build(header, codes, (), Allocation(tiles * tokens - 1, levels)))
             levelled = Allocation(9 * tiles - 1, levels)
-            files.append(build(header, common, parts, levelled, model.tables))
-            files.append(build(header, codes, parts[:1], Allocation(tiles * tokens - 1)))
+            files.append(build(header, common, chunks, levelled, model.tables))
+            files.append(build(header, codes, chunks[:1], Allocation(tiles * tokens - 1)))
     header = Header(50, 40, 2, model.key, scaled=True)
-    files.append(build(header, codes[:1], [Part(ALPHA, pack_alpha(alpha))]))
+    files.append(build(header, codes[:1], [Chunk(ALPHA, pack_alpha(alpha))]))
     return files
 
 
@@ -93,7 +88,7 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 
 def _repair(data: bytearray) -> None:
-    """Make checksums right, wherever the mutated header, allocation and parts end; stop where they make no sense."""
+    """Make checksums right, wherever the mutated header, allocation and chunks end; stop where they make no sense."""
     for end in range(7, min(len(data), 17)):
         fixed = bytes(data[:end]) + bytes([crc8(bytes(data[:end]))])
         try:
@@ -113,11 +108,11 @@ def _repair_sections(data: bytearray, header: Header, position: int) -> None:
         _, end = Allocation._read(BitReader(bytes(data), position), tiles, header.tokens_per_tile)
         data[end - 1] = crc8(bytes(data[position : end - 1]))
         position = end
-    if header.has_parts:
+    if header.has_chunks:
         count, position = data[position], position + 1
         for _ in range(min(count, 16)):
             kind = position
-            length, checksum = _unpack_length(bytes(data), position + 1)
+            length, checksum = unpack_length(bytes(data), position + 1)
             position = checksum + 4 + length
             covered = data[kind : kind + 1] + data[checksum + 4 : position]
             data[checksum : checksum + 4] = zlib.crc32(covered).to_bytes(4, "big")
@@ -141,10 +136,8 @@ def run(
     took = time.monotonic() - start
     assert slowest < SLOWEST, f"a file took {slowest:.1f} s"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
-    return (
-        f"{count} files in {took:.0f} s ({told}); slowest {slowest:.3f} s, memory {memory:.0f} MiB"
-    )
+    counts = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
+    return f"{count} files in {took:.0f} s ({counts}); slowest {slowest:.3f} s, memory {memory:.0f} MiB"
 
 
 def parse_and_truncate(model: Model, data: bytes) -> None:
@@ -155,7 +148,7 @@ def parse_and_truncate(model: Model, data: bytes) -> None:
 
     parse(data, tables_of=tables_of)
     truncate(data, max_bytes=max(11, len(data) - 3), tables_of=tables_of)
-    truncate(data, tokens=1, tables_of=tables_of)
+    truncate(data, num_tokens=1, tables_of=tables_of)
 
 
 def main() -> None:

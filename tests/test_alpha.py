@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.bitstream import squeeze
 from onedpiece.bitstream.alpha import pack_alpha, unpack_alpha
+from onedpiece.bitstream.chunks import compress
 from onedpiece.errors import DamagedFile, OdpError
 
 
@@ -42,11 +42,11 @@ def test_small_pictures_keep_their_outline():
     [
         b"",
         b"\x04",
-        b"\x00\x07" + squeeze(bytes(4)),
-        b"\x41\x07" + squeeze(bytes(4)),
-        b"\x04\x00" + squeeze(bytes(4)),
-        b"\x04\x07" + squeeze(bytes(3)),  # too short
-        b"\x04\x07" + squeeze(b"\x08\0\0\0"),  # a step above the last
+        b"\x00\x07" + compress(bytes(4)),
+        b"\x41\x07" + compress(bytes(4)),
+        b"\x04\x00" + compress(bytes(4)),
+        b"\x04\x07" + compress(bytes(3)),  # too short
+        b"\x04\x07" + compress(b"\x08\0\0\0"),  # a step above the last
         b"\x04\x07nothing",
     ],
 )
@@ -57,7 +57,7 @@ def test_damage_is_refused(data):
 
 def test_more_than_the_picture_has_is_refused():
     with pytest.raises(DamagedFile):
-        unpack_alpha(b"\x04\x07" + squeeze(bytes(10**7)), 8, 8)
+        unpack_alpha(b"\x04\x07" + compress(bytes(10**7)), 8, 8)
 
 
 @given(st.binary(max_size=60))

@@ -1,13 +1,16 @@
 """The codec as a library: sizes, prefixes, batches, and what it refuses."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from odp_files import parse, sizes, truncate
 from PIL import Image, ImageDraw
 
 import onedpiece
-from onedpiece.bitstream import Header, parse, truncate
+from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
 from onedpiece.errors import (
     DamagedFile,
@@ -15,8 +18,10 @@ from onedpiece.errors import (
     NotAnOdpFile,
     OdpError,
     PictureError,
+    TruncatedFile,
     UnknownModel,
 )
+from onedpiece.images.reader import from_pillow
 from onedpiece.rate_control import Target
 
 HEADER = 8  # bytes, for 256x256 and a power of two of tokens
@@ -42,7 +47,7 @@ class TestSize:
     def test_everything_but_the_tokens_is_at_most_10_bytes(self, codec, make_picture):
         for tokens in (1, 3, 100, 255):
             data = codec.encode(make_picture(), tokens)
-            assert len(data) - codec.parse(data).sizes()["tokens"] <= 10
+            assert len(data) - sizes(parse(data))["tokens"] <= 10
 
     def test_every_tile_has_its_tokens(self, codec, make_picture):
         file = parse(codec.encode(make_picture(400, 700), 16))
@@ -112,7 +117,7 @@ class TestPrefixes:
         assert codec.decode(one_tile[: HEADER + 5]) == codec.decode(one_tile, 3)
 
     def test_every_cut_after_the_header_decodes(self, codec, two_tiles):
-        header = parse(two_tiles).sizes()["header"]
+        header = sizes(parse(two_tiles))["header"]
         for end in (*range(header, header + 7), len(two_tiles) // 2, len(two_tiles) - 1):
             assert codec.decode(two_tiles[:end]).size == (400, 200)
 
@@ -121,7 +126,7 @@ class TestPrefixes:
         assert (decoded == codec.model.blank).all()
 
     def test_a_tile_whose_first_token_is_missing_is_blank(self, codec, two_tiles):
-        header = parse(two_tiles).sizes()["header"]
+        header = sizes(parse(two_tiles))["header"]
         decoded = np.asarray(codec.decode(two_tiles[: header + 2]))
         assert (decoded[:, 256:] == codec.model.blank).all()
         assert not (decoded[:, :200] == codec.model.blank).all()
@@ -189,7 +194,7 @@ class TestPackage:
         picture = make_picture(300, 280)
         data = onedpiece.encode(picture, tokens=20)
         assert onedpiece.decode(data).size == picture.size
-        assert onedpiece.decode(data, tokens=4) == onedpiece.decode(truncate(data, 4))
+        assert onedpiece.decode(data, 4) == onedpiece.decode(truncate(data, 4))
 
     def test_errors_have_one_base(self):
         with pytest.raises(onedpiece.OdpError):
@@ -311,7 +316,7 @@ class TestTargets:
     def test_adaptive_gives_more_to_tiles_with_detail_and_the_same_in_all(self, codec, pictures):
         even = parse(codec.encode(pictures["uneven"], 64))
         adapted = parse(codec.encode(pictures["uneven"], Target(tokens=64, adaptive=True)))
-        assert adapted.arrived == even.arrived
+        assert adapted.num_tokens == even.num_tokens
         assert adapted.counts[0] > 64 > adapted.counts[2]
 
     def test_it_gains_where_pictures_are_uneven(self, codec, pictures):
@@ -352,30 +357,66 @@ class TestTargets:
 
 
 def test_progress_counts_tiles(make_picture):
-    seen = []
-    codec = Codec(device="cpu", batch=2, progress=seen.append)
-    data = codec.encode(make_picture(600, 300), 3)
-    assert seen == [2, 1]
-    codec.decode(data)
-    assert sum(seen) == 6
+    counts = []
+    codec = Codec(device="cpu", batch=2)
+    picture = from_pillow(make_picture(600, 300))
+    images = codec.encode_pictures([picture], 3, progress=counts.append)
+    assert counts == [2, 1]
+    codec.decode_pictures(images, progress=counts.append)
+    assert sum(counts) == 6
 
 
-class TestGrain:
-    def test_less_of_it_is_nearer_to_the_original(self, make_picture):
+class TestRealism:
+    def test_less_of_it_is_nearer_to_the_original(self, codec):
         photograph = Image.open(PHOTOGRAPH).convert("RGB")
-        amounts = (1.0, 0.5, 0.0)
-        codecs = [Codec(device="cpu", grain=grain) for grain in amounts]
-        data = codecs[0].encode(photograph)
-        decoded = [codec.decode(data) for codec in codecs]
-        scores = [psnr(one, photograph) for one in decoded]
+        data = codec.encode(photograph)
+        decoded = [codec.decode(data, realism=realism) for realism in (1.0, 0.5, 0.0)]
+        scores = [psnr(picture, photograph) for picture in decoded]
         assert scores == sorted(set(scores)) and scores[-1] - scores[0] < 0.5
-        for amount, one in zip(amounts, decoded, strict=True):
-            assert onedpiece.decode(data, grain=amount) == one
 
-    @pytest.mark.parametrize("grain", [-0.1, 1.1, float("nan")])
-    def test_it_is_from_0_to_1(self, grain):
-        with pytest.raises(ValueError, match="grain"):
-            Codec(grain=grain)
+    @pytest.mark.parametrize("realism", [-0.1, 1.1, float("nan")])
+    def test_it_is_from_0_to_1(self, codec, one_tile, realism):
+        with pytest.raises(ValueError, match="realism"):
+            codec.decode(one_tile, realism=realism)
+
+
+class TestTruncatedFiles:
+    def test_they_are_decoded_with_a_warning(self, codec, one_tile):
+        with pytest.warns(onedpiece.TruncatedFileWarning, match="of 64 tokens are there"):
+            codec.decode(one_tile[:-9])
+
+    def test_they_are_an_error_if_strict(self, codec, one_tile):
+        with pytest.raises(TruncatedFile, match="of 64 tokens are there"):
+            codec.decode(one_tile[:-9], strict=True)
+
+    def test_complete_files_give_no_warning(self, codec, one_tile):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            codec.decode(one_tile)
+
+
+class TestSharing:
+    def test_several_threads_use_one_codec(self, make_picture):
+        pictures = [make_picture(*size, seed) for seed, size in enumerate([(256, 256), (300, 90)])]
+
+        def work(index):
+            picture = pictures[index % 2]
+            data = codec.encode(picture, 8 + index)
+            return data, np.asarray(codec.decode(data, realism=index / 8))
+
+        with Codec(device="cpu") as codec, ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(work, range(8)))
+            alone = [work(index) for index in range(8)]
+        for (data, pixels), (same_data, same_pixels) in zip(together, alone, strict=True):
+            assert data == same_data
+            assert np.abs(pixels.astype(int) - same_pixels).max() <= 1
+
+    def test_as_a_context_manager_it_drops_its_networks(self, make_picture):
+        with Codec(device="cpu") as codec:
+            data = codec.encode(make_picture(), 4)
+            assert codec._runtimes
+        assert not codec._runtimes
+        assert codec.encode(make_picture(), 4) == data
 
 
 class TestPicturesThatAreNoPhotographs:

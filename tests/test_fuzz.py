@@ -4,8 +4,7 @@ import random
 from functools import partial
 
 import fuzz
-
-from onedpiece.bitstream import parse
+from odp_files import parse
 
 
 def test_mutated_files_raise_nothing_but_our_own_errors(codec):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.tiles.grid import TILE, Grid
+from onedpiece.constants import TILE
+from onedpiece.tiles.grid import Grid
 
 grids = st.builds(
     Grid,

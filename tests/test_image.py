@@ -1,4 +1,4 @@
-"""Reading pictures: upright, sRGB, 8 bits, transparency and metadata aside; everything else is a PictureError."""
+"""ReadOptions pictures: upright, sRGB, 8 bits, transparency and metadata aside; everything else is a PictureError."""
 
 import io
 import struct
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from onedpiece.errors import LimitExceeded, OdpError, PictureError
-from onedpiece.images.reader import Picture, Reading, from_pillow, open_picture, to_pillow
+from onedpiece.images.picture import Picture
+from onedpiece.images.reader import ReadOptions, from_pillow, open_picture
 
 
 def saved(image: Image.Image, format: str = "PNG", **options) -> bytes:
@@ -69,9 +70,9 @@ class TestGrey:
 
     def test_a_grey_picture_leaves_as_mode_l_and_a_coloured_one_as_rgb(self):
         pixels = np.full((4, 5, 3), 77, np.uint8)
-        assert to_pillow(Picture(pixels, grey=True)).mode == "L"
-        assert to_pillow(Picture(pixels, grey=False)).mode == "RGB"
-        assert to_pillow(Picture(pixels, grey=True)).getpixel((0, 0)) == 77
+        assert Picture(pixels, grey=True).to_pillow().mode == "L"
+        assert Picture(pixels, grey=False).to_pillow().mode == "RGB"
+        assert Picture(pixels, grey=True).to_pillow().getpixel((0, 0)) == 77
 
 
 class TestTransparency:
@@ -96,7 +97,7 @@ class TestTransparency:
         assert open_picture(saved(coloured())).alpha is None
 
     def test_a_background_takes_its_place(self):
-        picture = open_picture(self.three_pixels(), Reading(background=(255, 255, 255)))
+        picture = open_picture(self.three_pixels(), ReadOptions(background=(255, 255, 255)))
         assert picture.alpha is None
         row = picture.pixels[0].astype(int)
         np.testing.assert_array_equal(row[:2], [(255, 0, 0), (255, 255, 255)])
@@ -105,7 +106,7 @@ class TestTransparency:
     @pytest.mark.parametrize("background, grey", [((9, 9, 9), True), ((9, 8, 9), False)])
     def test_a_grey_picture_stays_grey_on_grey(self, background, grey):
         data = saved(Image.new("LA", (2, 2), (0, 0)))
-        picture = open_picture(data, Reading(background=background))
+        picture = open_picture(data, ReadOptions(background=background))
         assert picture.grey == grey and (picture.pixels == background).all()
         assert open_picture(data).grey
 
@@ -120,7 +121,7 @@ class TestTransparency:
     @pytest.mark.parametrize("grey, mode", [(True, "LA"), (False, "RGBA")])
     def test_it_comes_back_as_a_channel(self, grey, mode):
         alpha = np.array([[0, 128]], np.uint8)
-        image = to_pillow(Picture(np.zeros((1, 2, 3), np.uint8), grey, alpha))
+        image = Picture(np.zeros((1, 2, 3), np.uint8), grey, alpha).to_pillow()
         assert image.mode == mode
         np.testing.assert_array_equal(np.asarray(image.getchannel("A")), alpha)
 
@@ -154,7 +155,7 @@ class TestColour:
 
     def test_unless_it_is_to_be_kept(self):
         data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=swapped_profile())
-        picture = open_picture(data, Reading(metadata=frozenset({"icc"})))
+        picture = open_picture(data, ReadOptions(metadata=frozenset({"icc"})))
         np.testing.assert_array_equal(picture.pixels[0, 0], (250, 10, 10))
         assert picture.metadata == {"icc": swapped_profile()}
 
@@ -178,7 +179,7 @@ class TestColour:
 
 
 class TestMetadata:
-    EVERYTHING = Reading(metadata=frozenset({"exif", "icc", "xmp"}))
+    EVERYTHING = ReadOptions(metadata=frozenset({"exif", "icc", "xmp"}))
 
     def picture_file(self, format):
         exif = Image.Exif()
@@ -283,9 +284,9 @@ class TestBadInput:
 
     def test_the_limit_can_be_set(self):
         data = saved(coloured())
-        assert open_picture(data, Reading(max_pixels=60 * 70)).pixels.size
+        assert open_picture(data, ReadOptions(max_pixels=60 * 70)).pixels.size
         with pytest.raises(LimitExceeded):
-            open_picture(data, Reading(max_pixels=60 * 70 - 1))
+            open_picture(data, ReadOptions(max_pixels=60 * 70 - 1))
 
     def test_a_picture_whose_pixels_are_missing_cannot_be_read(self):
         with pytest.raises(PictureError):
@@ -333,7 +334,7 @@ class TestBadInput:
         for position, value in changes:
             data[position % len(data)] = value
         try:
-            picture = open_picture(bytes(data[: cut or None]), Reading(max_pixels=1_000_000))
+            picture = open_picture(bytes(data[: cut or None]), ReadOptions(max_pixels=1_000_000))
         except OdpError:
             return
         assert picture.pixels.dtype == np.uint8 and picture.pixels.shape[2] == 3

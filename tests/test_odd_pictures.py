@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from onedpiece.errors import LimitExceeded, PictureError
-from onedpiece.images.reader import Reading, open_picture
+from onedpiece.images.reader import ReadOptions, open_picture
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
@@ -362,7 +362,7 @@ class TestHuge:
     @pytest.mark.parametrize("format", HUGE)
     def test_dimensions_in_a_small_file(self, format):
         with pytest.raises(LimitExceeded, match="pixels"):
-            open_picture(HUGE[format], Reading(max_pixels=10**8))
+            open_picture(HUGE[format], ReadOptions(max_pixels=10**8))
 
     def test_a_side_that_the_file_format_cannot_hold(self):
         with pytest.raises(LimitExceeded, match="32768 a side"):

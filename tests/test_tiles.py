@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onedpiece.tiles.grid import TILE, Grid
-from onedpiece.tiles.join import REACH, join, split
+from onedpiece.constants import TILE
+from onedpiece.tiles.grid import Grid
+from onedpiece.tiles.join import REACH, join
+from onedpiece.tiles.split import split
 
 sides = st.integers(1, 700)
 overlaps = st.sampled_from(range(8, 121, 8))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odp_files import parse
 from PIL import Image
 
 from onedpiece import errors
-from onedpiece.bitstream import parse
 from onedpiece.entropy import Tables
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -38,7 +38,7 @@ def test_valid_files_hold_what_is_written_beside_them(name):
     assert file.allocation.total == expected["total"]
     levels = expected["levels"]
     assert file.allocation.levels == (None if levels is None else tuple(levels))
-    assert [[part.kind, part.data.hex()] for part in file.parts] == expected["parts"]
+    assert [[chunk.type, chunk.data.hex()] for chunk in file.chunks] == expected["parts"]
     found = [known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)]
     assert found == expected["tokens"]
 

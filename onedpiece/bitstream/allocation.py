@@ -1,4 +1,7 @@
-"""Which tile each token of a payload belongs to: all tiles alike, or more tokens where a picture has more detail."""
+"""Which tile each token of a payload belongs to.
+
+Either all tiles have the same number of tokens, or tiles with more detail have more of them.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ INTERVALS = (
 """Distance between two tokens of a tile, by the tile's level: halved every two levels."""
 
 LEVELS = len(INTERVALS)
+STEPS_PER_OCTAVE = 2
+"""Levels by which the number of tokens of a tile doubles."""
 _DROPPED_ORDER = 1
 _TOP_LEVEL = LEVELS - 1
 
@@ -50,11 +55,11 @@ class Allocation:
         bits = BitWriter()
         bits.write_exp_golomb(-self.total % tiles, _DROPPED_ORDER)
         bits.write(self.levels is not None, 1)
-        before = _TOP_LEVEL
+        previous = _TOP_LEVEL
         for level in self.levels or ():
-            step = level - before
+            step = level - previous
             bits.write_exp_golomb(2 * abs(step) - (step > 0), 0)
-            before = level
+            previous = level
         data = bits.getvalue()
         return data + bytes([crc8(data)])
 
@@ -65,14 +70,14 @@ class Allocation:
         """The section at byte `start`, and the position of the first byte after it.
 
         tokens_per_tile: what the header says, the mean number rounded up.
-        Raises DamagedFile if it is cut short, breaks a rule or its checksum does not match.
+        Raises DamagedFile if it is truncated, breaks a rule or its checksum does not match.
         """
         try:
             allocation, end = cls._read(BitReader(data, start), tiles, tokens_per_tile)
         except OutOfBits as error:
-            raise DamagedFile("the allocation of tokens is cut short") from error
-        pointless = allocation.is_plain(tiles) or (tiles == 1 and allocation.levels is not None)
-        if pointless or allocation.total < tiles or allocation.pack(tiles) != data[start:end]:
+            raise DamagedFile("the allocation of tokens is truncated") from error
+        redundant = allocation.is_plain(tiles) or (tiles == 1 and allocation.levels is not None)
+        if redundant or allocation.total < tiles or allocation.pack(tiles) != data[start:end]:
             raise DamagedFile("the allocation of tokens is damaged")
         return allocation, end
 
@@ -81,16 +86,16 @@ class Allocation:
         dropped = bits.read_exp_golomb(_DROPPED_ORDER)
         levels = None
         if bits.read(1):
-            level, every = _TOP_LEVEL, []
+            level, all_levels = _TOP_LEVEL, []
             for _ in range(tiles):
                 number = bits.read_exp_golomb(0)
                 level += (number + 1) // 2 if number % 2 else -(number // 2)
-                every.append(level)
-            if not 0 <= min(every) <= max(every) < LEVELS:
+                all_levels.append(level)
+            if not 0 <= min(all_levels) <= max(all_levels) < LEVELS:
                 raise DamagedFile("the allocation of tokens is damaged: there is no such level")
-            levels = tuple(every)
+            levels = tuple(all_levels)
         if dropped >= tiles:
-            raise DamagedFile("the allocation of tokens is damaged: it drops too many")
+            raise DamagedFile("the allocation of tokens is damaged: it drops too many tokens")
         bits.align()
         bits.read(8)
         return cls(tokens_per_tile * tiles - dropped, levels), bits.position // 8

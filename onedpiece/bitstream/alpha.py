@@ -1,41 +1,38 @@
-"""Transparency as a small optional part of a file: a coarse plane, compressed without further loss."""
+"""Transparency as a small chunk of a file: a coarse plane, compressed without further loss."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from onedpiece.bitstream import expand, squeeze
+from onedpiece.bitstream.chunks import compress, decompress
 from onedpiece.errors import DamagedFile, LimitExceeded
 
-CELLS = (
-    (64, 1),
-    (128, 2),
-    (1 << 15, 4),
-)  # longest side of a picture, pixels to a side that share a value
+# (longest side of the picture in pixels, side of a cell of pixels that share a value)
+CELLS = ((64, 1), (128, 2), (1 << 15, 4))
 STEPS = 15  # from transparent to opaque
 MAX_CELL = 64
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:
-    """uint8 (H, W), 0 transparent to 255 opaque -> data of a part."""
+    """uint8 (H, W), 0 transparent to 255 opaque -> data of a chunk."""
     height, width = alpha.shape
     cell = next(cell for longest, cell in CELLS if max(height, width) <= longest)
     rows, columns = -(-height // cell), -(-width // cell)
     padded = np.pad(alpha, ((0, rows * cell - height), (0, columns * cell - width)), "edge")
     means = padded.reshape(rows, cell, columns, cell).mean((1, 3), dtype=np.float32)
     plane = (means * (STEPS / 255)).round().astype(np.uint8)
-    return bytes([cell, STEPS]) + squeeze(plane.tobytes())
+    return bytes([cell, STEPS]) + compress(plane.tobytes())
 
 
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
-    """Data of a part -> uint8 (H, W), bilinear between the centres of the cells. Raises DamagedFile."""
+    """Data of a chunk -> uint8 (H, W), bilinear between the centres of the cells. Raises DamagedFile."""
     if len(data) < 2 or not 1 <= data[0] <= MAX_CELL or not data[1]:
         raise DamagedFile("the transparency of the picture is damaged")
     cell, steps = data[0], data[1]
     rows, columns = -(-height // cell), -(-width // cell)
     try:
-        plane = np.frombuffer(expand(data[2:], rows * columns), np.uint8)
+        plane = np.frombuffer(decompress(data[2:], rows * columns), np.uint8)
     except LimitExceeded as error:
         raise DamagedFile("the transparency of the picture is larger than the picture") from error
     if len(plane) != rows * columns or plane.max() > steps:

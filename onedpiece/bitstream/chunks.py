@@ -1,4 +1,7 @@
-"""Optional parts between the header and the tokens, for metadata and the like."""
+"""Optional chunks between the header and the tokens: transparency, metadata and the like.
+
+docs/format.md, section "Chunks", is the specification.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,16 @@ import zstandard
 
 from onedpiece.errors import DamagedFile, LimitExceeded, UnsupportedFile
 
-MAX_PARTS = 16
-MAX_PART_BYTES = 16 * 1024 * 1024
+MAX_CHUNKS = 16
+MAX_CHUNK_BYTES = 16 * 1024 * 1024
 
 EXIF = 0x01
 ICC = 0x02
 XMP = 0x03
 ALPHA = 0x81
+
+METADATA_TYPES = {"exif": EXIF, "icc": ICC, "xmp": XMP}
+"""Kinds of metadata, and the chunk types that hold them."""
 
 _CRITICAL = 0x80
 _KNOWN_CRITICAL = {ALPHA}
@@ -26,107 +32,109 @@ _CRC_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Part:
-    """One optional part.
+class Chunk:
+    """One optional chunk.
 
-    kind: 0 to 255; from 128 on it is critical.
-    data: at most MAX_PART_BYTES.
+    type: 0 to 255; a chunk of type 128 or above is critical.
+    data: at most MAX_CHUNK_BYTES.
 
-    Raises ValueError for another kind, LimitExceeded for more data.
+    Raises ValueError for another type, LimitExceeded for more data.
     """
 
-    kind: int
+    type: int
     data: bytes
 
     def __post_init__(self) -> None:
-        if not 0 <= self.kind <= 0xFF:
-            raise ValueError(f"the kind of a part is one byte, not {self.kind}")
-        if len(self.data) > MAX_PART_BYTES:
-            raise LimitExceeded(f"a part holds at most {MAX_PART_BYTES} bytes")
+        if not 0 <= self.type <= 0xFF:
+            raise ValueError(f"a chunk type is one byte, not {self.type}")
+        if len(self.data) > MAX_CHUNK_BYTES:
+            raise LimitExceeded(f"a chunk holds at most {MAX_CHUNK_BYTES} bytes")
 
     @property
     def is_critical(self) -> bool:
-        """Whether a reader that does not know this kind must refuse the file."""
-        return bool(self.kind & _CRITICAL)
+        """Whether a reader that does not know this type must refuse the file."""
+        return bool(self.type & _CRITICAL)
 
 
-def squeeze(data: bytes) -> bytes:
-    """Data as one zstd frame, small. Raises LimitExceeded for more than MAX_PART_BYTES."""
-    if len(data) > MAX_PART_BYTES:
-        raise LimitExceeded(f"a part holds at most {MAX_PART_BYTES} bytes")
+def compress(data: bytes) -> bytes:
+    """Data as one small zstd frame. Raises LimitExceeded for more than MAX_CHUNK_BYTES."""
+    if len(data) > MAX_CHUNK_BYTES:
+        raise LimitExceeded(f"a chunk holds at most {MAX_CHUNK_BYTES} bytes")
     return zstandard.ZstdCompressor(level=19, write_content_size=False).compress(data)
 
 
-def expand(frame: bytes, limit: int = MAX_PART_BYTES) -> bytes:
-    """What a zstd frame holds. Memory grows with `limit` at most.
+def decompress(frame: bytes, limit: int = MAX_CHUNK_BYTES) -> bytes:
+    """What a zstd frame holds, in memory proportional to `limit` at most.
 
-    Raises DamagedFile if it is anything but one whole frame, LimitExceeded if it holds more than `limit` bytes.
+    Raises DamagedFile unless the data is exactly one whole frame, and LimitExceeded if it holds
+    more than `limit` bytes.
     """
     try:
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
         with decompressor.stream_reader(frame) as reader:
             data = reader.read(limit + 1)
         if len(data) > limit:
-            raise LimitExceeded(f"an optional part holds more than {limit} bytes")
-        # Reading stops silently where a frame is cut; now that its size is known, this is safe.
-        once_more = decompressor.decompressobj()
-        once_more.decompress(frame)
+            raise LimitExceeded(f"a chunk holds more than {limit} bytes")
+        # The stream reader stops silently where a frame is truncated. The size is known to be
+        # within the limit now, so the frame can safely be decompressed again to check its end.
+        checker = decompressor.decompressobj()
+        checker.decompress(frame)
     except zstandard.ZstdError as error:
-        raise DamagedFile(f"an optional part cannot be decompressed: {error}") from error
-    if not once_more.eof or once_more.unused_data:
-        raise DamagedFile("an optional part is not one whole zstd frame")
+        raise DamagedFile(f"a chunk cannot be decompressed: {error}") from error
+    if not checker.eof or checker.unused_data:
+        raise DamagedFile("a chunk is not one whole zstd frame")
     return data
 
 
-def pack_parts(parts: Sequence[Part]) -> bytes:
-    """The parts as bytes, in the given order; nothing at all for no parts.
+def pack_chunks(chunks: Sequence[Chunk]) -> bytes:
+    """The chunks as bytes, in the given order; nothing at all for no chunks.
 
-    Raises LimitExceeded for more than MAX_PARTS.
+    Raises LimitExceeded for more than MAX_CHUNKS.
     """
-    if not parts:
+    if not chunks:
         return b""
-    if len(parts) > MAX_PARTS:
-        raise LimitExceeded(f"a file holds at most {MAX_PARTS} parts")
-    return bytes([len(parts)]) + b"".join(_pack_part(part) for part in parts)
+    if len(chunks) > MAX_CHUNKS:
+        raise LimitExceeded(f"a file holds at most {MAX_CHUNKS} chunks")
+    return bytes([len(chunks)]) + b"".join(_pack_chunk(chunk) for chunk in chunks)
 
 
-def unpack_parts(data: bytes, start: int) -> tuple[tuple[Part, ...], int]:
-    """The parts that begin at byte `start`, and the position of the first byte after them.
+def unpack_chunks(data: bytes, start: int) -> tuple[tuple[Chunk, ...], int]:
+    """The chunks that begin at byte `start`, and the position of the first byte after them.
 
-    Raises DamagedFile if they are cut short or a checksum does not match, LimitExceeded for a part
-    above MAX_PART_BYTES and UnsupportedFile for a critical part that this reader does not know.
+    Raises DamagedFile if they are truncated or a checksum does not match, LimitExceeded for a
+    chunk above MAX_CHUNK_BYTES and UnsupportedFile for an unknown critical chunk.
     """
     count = _take(data, start, 1)[0]
-    if not 1 <= count <= MAX_PARTS:
-        raise DamagedFile(f"the file claims to have {count} parts")
+    if not 1 <= count <= MAX_CHUNKS:
+        raise DamagedFile(f"the file claims to have {count} chunks")
     position = start + 1
-    parts = []
+    chunks = []
     for _ in range(count):
-        part, position = _unpack_part(data, position)
-        parts.append(part)
-    return tuple(parts), position
+        chunk, position = _unpack_chunk(data, position)
+        chunks.append(chunk)
+    return tuple(chunks), position
 
 
-def _pack_part(part: Part) -> bytes:
-    kind = bytes([part.kind])
-    checksum = zlib.crc32(kind + part.data).to_bytes(_CRC_BYTES, "big")
-    return kind + _pack_length(len(part.data)) + checksum + part.data
+def _pack_chunk(chunk: Chunk) -> bytes:
+    type_byte = bytes([chunk.type])
+    checksum = zlib.crc32(type_byte + chunk.data).to_bytes(_CRC_BYTES, "big")
+    return type_byte + _pack_length(len(chunk.data)) + checksum + chunk.data
 
 
-def _unpack_part(data: bytes, start: int) -> tuple[Part, int]:
-    kind = _take(data, start, 1)
-    length, position = _unpack_length(data, start + 1)
+def _unpack_chunk(data: bytes, start: int) -> tuple[Chunk, int]:
+    type_byte = _take(data, start, 1)
+    length, position = unpack_length(data, start + 1)
     checksum = _take(data, position, _CRC_BYTES)
     position += _CRC_BYTES
     content = _take(data, position, length)
-    if zlib.crc32(kind + content) != int.from_bytes(checksum, "big"):
-        raise DamagedFile("an optional part is damaged: its checksum does not match")
-    part = Part(kind[0], content)
-    if part.is_critical and part.kind not in _KNOWN_CRITICAL:
+    if zlib.crc32(type_byte + content) != int.from_bytes(checksum, "big"):
+        raise DamagedFile("a chunk is damaged: its checksum does not match")
+    chunk = Chunk(type_byte[0], content)
+    if chunk.is_critical and chunk.type not in _KNOWN_CRITICAL:
         raise UnsupportedFile(
-            f"the file has a part of kind {part.kind:#04x}: a newer reader needs it"
+            f"the file has a chunk of type {chunk.type:#04x}: a newer reader is needed"
         )
-    return part, position + length
+    return chunk, position + length
 
 
 def _pack_length(length: int) -> bytes:
@@ -139,7 +147,12 @@ def _pack_length(length: int) -> bytes:
     return bytes(octets)
 
 
-def _unpack_length(data: bytes, start: int) -> tuple[int, int]:
+def unpack_length(data: bytes, start: int) -> tuple[int, int]:
+    """The LEB128 number at byte `start`, and the position after it.
+
+    Raises DamagedFile if it is too long, truncated or not in its shortest form, and LimitExceeded
+    above MAX_CHUNK_BYTES.
+    """
     length = 0
     for index in range(_LENGTH_BYTES):
         octet = _take(data, start + index, 1)[0]
@@ -147,18 +160,16 @@ def _unpack_length(data: bytes, start: int) -> tuple[int, int]:
         if octet < 0x80:
             break
     else:
-        raise DamagedFile("the length of an optional part is too long")
-    if length > MAX_PART_BYTES:
-        raise LimitExceeded(
-            f"an optional part claims {length} bytes; at most {MAX_PART_BYTES} may be"
-        )
+        raise DamagedFile("the length of a chunk is too long")
+    if length > MAX_CHUNK_BYTES:
+        raise LimitExceeded(f"a chunk claims {length} bytes; the limit is {MAX_CHUNK_BYTES}")
     if index and octet == 0:
-        raise DamagedFile("the length of an optional part is not in its shortest form")
+        raise DamagedFile("the length of a chunk is not in its shortest form")
     return length, start + index + 1
 
 
 def _take(data: bytes, start: int, length: int) -> bytes:
     taken = data[start : start + length]
     if len(taken) < length:
-        raise DamagedFile("the optional parts are cut short")
+        raise DamagedFile("the chunks are truncated")
     return taken

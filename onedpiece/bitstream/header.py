@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.bitstream.checksum import crc8
-from onedpiece.constants import MAX_SIDE, MAX_TOKENS, TILE
+from onedpiece.constants import MAGIC, MAX_SIDE, MAX_TOKENS, TILE
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
 from onedpiece.tiles.grid import MAX_SCALED, Grid
-
-MAGIC = b"\x9dP"
-"""0x1D for 1-D with the high bit set, so that a 7-bit transfer shows, then P for Piece."""
 
 VERSION = 1
 FINGERPRINT_BYTES = 3
@@ -37,18 +34,18 @@ class Header:
     """The header of version 1.
 
     width, height: size of the picture in pixels, 1 to MAX_SIDE.
-    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS; with an allocation
-        the mean number, rounded up.
+    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS; with
+        an allocation the mean number, rounded up.
     model: the first 3 bytes of the SHA-256 of the model's weights file.
     overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. A picture of
         256x256 pixels is one tile and stores no overlap: there it is always set to 0.
-    scaled: the picture is scaled to fill tiles that do not overlap; only with sides of at most 2048 pixels that are
-        not multiples of 256 already.
+    scaled: the picture is scaled to fill tiles that do not overlap; only with sides of at most 2048
+        pixels that are not both multiples of 256 already.
     grey: the decoded picture is greyscale.
     entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
-    has_parts: optional parts lie between the header and the tokens.
-    has_allocation: how the tokens are shared out among the tiles follows the header. Not for one tile of
-        256x256 pixels.
+    has_chunks: optional chunks lie between the header and the tokens.
+    has_allocation: an allocation of tokens to tiles follows the header. Not for one tile of 256x256
+        pixels.
 
     Raises LimitExceeded for a side above MAX_SIDE, ValueError for other numbers out of range.
     """
@@ -60,7 +57,7 @@ class Header:
     overlap: int = 0
     grey: bool = False
     entropy_coded: bool = False
-    has_parts: bool = False
+    has_chunks: bool = False
     has_allocation: bool = False
     scaled: bool = False
 
@@ -82,6 +79,14 @@ class Header:
             object.__setattr__(self, "overlap", 0)
             object.__setattr__(self, "has_allocation", False)
 
+    @classmethod
+    def for_picture(
+        cls, width: int, height: int, num_tokens: int, model: bytes, grey: bool = False
+    ) -> Header:
+        """The header of a picture: scaled to fill its tiles where it can be, else native."""
+        scaled = can_be_scaled(width, height)
+        return cls(width, height, num_tokens, model, grey=grey, scaled=scaled)
+
     @property
     def pixels(self) -> int:
         """Number of pixels of the picture."""
@@ -98,10 +103,10 @@ class Header:
         """The header as bytes, its checksum included."""
         bits = BitWriter()
         bits.write(VERSION, 4)
-        bits.write(0, 1)  # "must refuse": version 1 has nothing that an old reader would get wrong
+        bits.write(0, 1)  # "must refuse": nothing in version 1 needs it
         bits.write(self.entropy_coded, 1)
         bits.write(self.grey, 1)
-        bits.write(self.has_parts, 1)
+        bits.write(self.has_chunks, 1)
         bits.write(int.from_bytes(self.model, "big"), 8 * FINGERPRINT_BYTES)
         self._write_size(bits)
         self._write_tokens_per_tile(bits)
@@ -119,26 +124,27 @@ class Header:
         try:
             return cls._read(data)
         except OutOfBits as error:
-            raise DamagedFile("the header is cut short") from error
+            raise DamagedFile("the header is truncated") from error
 
     @classmethod
     def _read(cls, data: bytes) -> tuple[Header, int]:
         bits = BitReader(data, start=len(MAGIC))
         version = bits.read(4)
         if version != VERSION:
-            # The shape of another version is not known, so neither is the place of its checksum.
+            # The layout of another version is unknown, and so is the place of its checksum.
             raise UnsupportedFile(
                 f"the file has format version {version}, this reader knows {VERSION}; "
                 "either the file is newer or its header is damaged"
             )
-        must_refuse, entropy_coded, grey, has_parts = (bits.read(1) for _ in range(4))
+        must_refuse, entropy_coded, grey, has_chunks = (bits.read(1) for _ in range(4))
         model = bits.read(8 * FINGERPRINT_BYTES).to_bytes(FINGERPRINT_BYTES, "big")
         width, height, layout, overlap, counts = _read_size(bits)
         tokens_per_tile = _read_tokens_per_tile(bits)
         bits.align()
         guarded = bits.position // 8
 
-        # The checksum comes before any meaning, so that a flipped bit is damage and not a feature.
+        # The checksum is checked before any field is interpreted: a flipped bit must be reported as
+        # damage, not as an unknown feature.
         if bits.read(8) != crc8(data[:guarded]):
             raise DamagedFile("the header is damaged: its checksum does not match")
         if must_refuse or layout > _SCALED:
@@ -154,7 +160,7 @@ class Header:
             overlap=overlap,
             grey=bool(grey),
             entropy_coded=bool(entropy_coded),
-            has_parts=bool(has_parts),
+            has_chunks=bool(has_chunks),
             has_allocation=bool(counts),
             scaled=layout == _SCALED,
         )

@@ -1,21 +1,25 @@
-"""The tokens of a file: by how frequent they are, if the model has tables, or as 12-bit numbers one after the other."""
+"""The tokens of a file as bytes: entropy-coded, or as 12-bit numbers one after the other."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.front import Front
 from onedpiece.constants import CODEBOOK_SIZE, TOKEN_BITS
 from onedpiece.entropy import InvalidStream, Tables
-from onedpiece.errors import DamagedFile
+from onedpiece.errors import DamagedFile, OdpError
 
 
-def pack_tokens(stream: NDArray[np.uint16]) -> bytes:
+def pack_tokens(stream: NDArray[np.integer]) -> bytes:
     """The payload that holds the tokens, integers (n,) of 0 to 4095, with 12 bits each.
 
     Raises ValueError for another shape, type or range.
     """
-    _check_tokens(stream)
+    check_tokens(stream)
     size = payload_size(len(stream))
     stream = stream.astype(np.uint16)
     if len(stream) % 2:
@@ -29,7 +33,7 @@ def pack_tokens(stream: NDArray[np.uint16]) -> bytes:
 
 
 def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
-    """The tokens that are completely there in a payload of 12-bit numbers that may be cut.
+    """The tokens that are completely there in a payload of 12-bit numbers that may be truncated.
 
     data: the payload, everything to the end of the file.
     total: tokens in the complete payload, at least 1.
@@ -52,26 +56,26 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
     return pairs.ravel()[:arrived]
 
 
-def code_tokens(
-    stream: NDArray[np.uint16], positions: NDArray[np.int64], tables: Tables
+def entropy_encode(
+    stream: NDArray[np.integer], positions: NDArray[np.integer], tables: Tables
 ) -> bytes | None:
-    """The payload that holds the tokens by their frequencies; None if that is not shorter than 12 bits each.
+    """The entropy-coded payload; None if it is not shorter than 12 bits a token.
 
     positions: (n,), the place of each token in its tile. Raises ValueError like `pack_tokens`.
     """
-    _check_tokens(stream)
+    check_tokens(stream)
     coded = tables.encode(stream, positions)
     return coded if len(coded) < payload_size(len(stream)) else None
 
 
-def decode_tokens(
+def entropy_decode(
     data: bytes, positions: NDArray[np.int64], total: int, tables: Tables
 ) -> NDArray[np.uint16]:
-    """The tokens that are completely there in a payload of `code_tokens` that may be cut.
+    """The tokens that are completely there in a payload of `entropy_encode` that may be truncated.
 
     positions: places of as many tokens as there can be.
-    Raises DamagedFile for bytes that stand for no tokens, that are not the shortest for these, or that are as many as
-    with 12 bits a token, because then these would have been taken.
+    Raises DamagedFile for bytes that no encoder writes: they stand for no tokens, are not the
+    shortest for these tokens, or are as many as 12 bits a token would take.
     """
     if len(data) >= payload_size(total):
         raise DamagedFile("the tokens are damaged, or there are bytes after the last one")
@@ -90,13 +94,15 @@ def payload_size(tokens: int) -> int:
 
 
 def payload_sizes(
-    stream: NDArray[np.uint16], positions: NDArray[np.int64], tables: Tables | None
+    stream: NDArray[np.integer], positions: NDArray[np.integer], tables: Tables | None
 ) -> NDArray[np.int64]:
-    """Bytes that the first 1, 2, ... n tokens take, (n,), in whichever way is shorter; never fewer for more tokens.
+    """Bytes that the first 1, 2, ... n tokens take, (n,), coded in the shorter way.
+
+    They never decrease.
 
     Raises ValueError like `pack_tokens`.
     """
-    _check_tokens(stream)
+    check_tokens(stream)
     sizes = (np.arange(1, len(stream) + 1) * TOKEN_BITS + 7) // 8
     if tables:
         coded: list[int] = []
@@ -105,10 +111,62 @@ def payload_sizes(
     return sizes
 
 
-def _check_tokens(stream: NDArray[np.uint16]) -> None:
+def check_tokens(stream: NDArray[np.integer]) -> None:
+    """Raise ValueError unless the tokens are one sequence of integers of 0 to 4095."""
     if stream.ndim != 1 or stream.size == 0:
         raise ValueError(f"tokens must be one sequence, not {stream.shape}")
     if not np.issubdtype(stream.dtype, np.integer):
         raise ValueError(f"tokens must be integers, not {stream.dtype}")
     if stream.min() < 0 or stream.max() >= CODEBOOK_SIZE:
         raise ValueError(f"tokens must be 0 to {CODEBOOK_SIZE - 1}")
+
+
+def read_tokens(
+    front: Front, data: bytes, tables: Tables | None
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """The tokens of a payload that may be truncated, and how many each tile has.
+
+    data: the payload, everything to the end of the file.
+    Returns tokens (tiles, K), 0 where one is missing, and counts (tiles,). Raises DamagedFile.
+    """
+    tiles, total = front.header.grid.count, front.allocation.total
+    if front.header.entropy_coded:
+        assert tables is not None
+        tile, place = front.allocation.sequence(tiles, min(total, tables.most(len(data))))
+        stream = entropy_decode(data, place, total, tables)
+        tile, place = tile[: len(stream)], place[: len(stream)]
+    else:
+        stream = unpack_tokens(data, total)
+        tile, place = front.allocation.sequence(tiles, len(stream))
+    tokens = np.zeros((tiles, int(place.max(initial=-1)) + 1), np.uint16)
+    tokens[tile, place] = stream
+    return tokens, np.bincount(tile, minlength=tiles)
+
+
+def largest_total(
+    front: Front,
+    stream: NDArray[np.integer],
+    positions: NDArray[np.integer],
+    tables: Tables | None,
+    max_bytes: int,
+) -> int:
+    """How many tokens of the stream fit into a file of `max_bytes`.
+
+    stream, positions: (n,), tokens in the order of the payload, and their places in their tiles.
+    Raises OdpError if not even one token of each tile fits.
+    """
+    tiles, levels = front.header.grid.count, front.allocation.levels
+    sizes = payload_sizes(stream, positions, tables)
+
+    def front_size(total: int) -> int:
+        return len(replace(front, allocation=Allocation(total, levels)).pack(False))
+
+    # No front is shorter than that of two tokens for each tile. The search begins at what would
+    # fit behind it, a few tokens above the answer.
+    total = int(np.searchsorted(sizes, max_bytes - front_size(2 * tiles), side="right"))
+    while total >= tiles and front_size(total) + int(sizes[total - 1]) > max_bytes:
+        total -= 1
+    if total < tiles:
+        least = front_size(tiles) + int(sizes[tiles - 1])
+        raise OdpError(f"{max_bytes} bytes are not enough: the least for this picture is {least}")
+    return total

@@ -1,1 +1,90 @@
-"""Installed models and where to find them."""
+"""Installed models: list, fetch, add and remove them.
+
+`registry` finds models, `hub` downloads published ones, `folder` writes model directories.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onedpiece.errors import ModelError, UnknownModel, missing_extra
+
+if TYPE_CHECKING:
+    from onedpiece.models.registry import Model
+
+# Models are found by name or by path, so a name must not look like a path or a hidden file.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def list() -> builtins.list[Model]:
+    """The installed models: the bundled one, then those in the user's folders."""
+    from onedpiece.models.registry import installed
+
+    return installed()
+
+
+def pull(name: str, revision: str | None = None, *, force: bool = False) -> Model:
+    """Download a published model, check it and install it; needs the extra `torch`.
+
+    name:     such as "one-d-piece-s-256".
+    revision: commit or branch of its repository, instead of the one that this version knows.
+    force:    replace a model of this name.
+
+    Raises DownloadError, ModelError for a file that is not this model, and OutputError if it is
+    installed already.
+    """
+    from onedpiece.models.folder import check_free
+    from onedpiece.models.hub import download
+    from onedpiece.models.registry import user_folders
+
+    folder = user_folders()[0]
+    check_free(folder / check_name(name), force)
+    try:
+        from onedpiece.export.published import install
+        from onedpiece.tokenizer.config import CONFIGS
+    except ImportError as error:
+        raise missing_extra("converting", error) from error
+    fetched = download(name, revision)
+    return install(fetched.path, folder, name, CONFIGS[name], force, **fetched.facts())
+
+
+def import_(file: str | Path, name: str | None = None, *, force: bool = False) -> Model:
+    """Install a published model from its `pytorch_model.bin`, or from a safetensors file.
+
+    Needs the extra `torch`. name: what to call it; the name of its configuration if None.
+    Raises ModelError for a file that is no published model, OutputError as `pull` does.
+    """
+    from onedpiece.models.registry import user_folders
+
+    try:
+        from onedpiece.export.published import install
+    except ImportError as error:
+        raise missing_extra("converting", error) from error
+    return install(Path(file), user_folders()[0], name and check_name(name), force=force)
+
+
+def remove(name: str) -> Path:
+    """Remove a model from the user's folders; returns the directory that was removed.
+
+    Raises UnknownModel if it is not installed, ModelError for the bundled model.
+    """
+    from onedpiece.models.registry import BUNDLED, installed
+
+    paths = [model.path for model in installed() if model.name == check_name(name)]
+    if not paths:
+        raise UnknownModel(f"no model '{name}' is installed")
+    if paths[0].parent == BUNDLED:
+        raise ModelError(f"{name} comes with odp and stays")
+    shutil.rmtree(paths[0])
+    return paths[0]
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be the name of a model. Raises ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'{name}' is not the name of a model")
+    return name

@@ -8,25 +8,35 @@ import numpy as np
 
 
 class Runtime(Protocol):
-    """The two directions of a model. B is any number of tiles.
+    """The networks of a model. B is any number of tiles.
 
-    device: "cpu" or "cuda", where it really runs.
+    device: "cpu" or "cuda", where they really run.
     """
 
     device: str
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        """uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) in 0..4095."""
+        """uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) of 0..4095."""
 
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
-        """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255."""
+    def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
+        """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255.
+
+        realism: 0 for the least squared error, up to 1 for a picture that looks real.
+        """
 
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
+        self,
+        tiles: np.ndarray,
+        tokens: np.ndarray,
+        num_tokens: np.ndarray,
+        valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the first keep[b] tokens of each tile cost, and for each token the code that promises most.
+        """The cost of tiles, and for each token the code that promises to lower it most.
 
-        tiles uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,), shown (B, 2), the width and height that count of each
-        tile -> cost float32 (B,), codes int32 (B, 256) and gains float32 (B, 256), by how much the cost would fall.
-        For models that are `Model.searchable`.
+        tiles:      uint8 (B, 256, 256, 3).
+        tokens:     (B, 256), of which the first num_tokens[b] count, (B,).
+        valid_size: (B, 2), width and height of the part of each tile that is in the picture.
+
+        Returns cost float32 (B,), codes int32 (B, 256), and gains float32 (B, 256), by how much
+        the cost would fall. For models that are `Model.searchable`.
         """

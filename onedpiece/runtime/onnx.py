@@ -30,79 +30,85 @@ class OnnxRuntime:
 
     device: "cuda", "cpu" or "auto" (CUDA where there is a working one).
     threads: CPU threads of a network; all cores if None.
-    grain:   how much detail that no token describes is added to pictures, for models that can; 1 as learned.
 
-    Raises DeviceError if CUDA was asked for and does not work, ModelError if a graph does not load.
+    Several threads may use one object. Raises DeviceError if CUDA was asked for and does not work,
+    ModelError if a graph does not load.
     """
 
-    def __init__(
-        self, model: Model, device: str = "auto", threads: int | None = None, grain: float = 1.0
-    ) -> None:
+    def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
         if device not in DEVICES:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}")
-        self._model, self._threads, self._grain = model, threads, grain
+        self._model, self._threads = model, threads
         self._explicit = device == "cuda"
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
         (tokens,) = self._run(self._encoder, {"pixels": tiles}, (len(tiles), MAX_TOKENS))
-        return self._existing(tokens).astype(np.uint16)
+        return self._checked(tokens).astype(np.uint16)
 
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
         inputs = {"tokens": tokens.astype(np.int32)}
         if any(entry.name == "grain" for entry in self._decoder.get_inputs()):
-            inputs["grain"] = np.array([self._grain], np.float32)
+            inputs["grain"] = np.array([realism], np.float32)
         (pixels,) = self._run(self._decoder, inputs, (len(tokens), TILE, TILE, 3))
         return pixels
 
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
+        self,
+        tiles: np.ndarray,
+        tokens: np.ndarray,
+        num_tokens: np.ndarray,
+        valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        numbers = {"tokens": tokens, "keep": keep, "shown": shown}
+        # The names are those of the graph's inputs, in models that are installed already.
+        numbers = {"tokens": tokens, "keep": num_tokens, "shown": valid_size}
         inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
-        one, each = (len(tiles),), (len(tiles), MAX_TOKENS)
+        per_tile, per_token = (len(tiles),), (len(tiles), MAX_TOKENS)
         inputs["pixels"] = tiles
-        cost, codes, gains = self._run(self._search, inputs, one, each, each)
-        return cost, self._existing(codes), gains
+        cost, codes, gains = self._run(self._search, inputs, per_tile, per_token, per_token)
+        return cost, self._checked(codes), gains
 
     def _run(
         self, session: Any, inputs: dict[str, np.ndarray], *shapes: tuple[int, ...]
     ) -> list[np.ndarray]:
-        """What the network gives, which must have these shapes."""
+        """The outputs of a network. Raises ModelError unless they have these shapes."""
         try:
             results = session.run(None, inputs)
-        except Exception as error:  # its own exceptions have no common base
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise DeviceError(f"the network failed on {self.device}: {error}") from error
         if [result.shape for result in results] != list(shapes):
-            raise ModelError(f"a network of {self._model.name} does not give what it should")
+            raise ModelError(f"a network of {self._model.name} has outputs of the wrong shape")
         return results
 
-    def _existing(self, tokens: np.ndarray) -> np.ndarray:
+    def _checked(self, tokens: np.ndarray) -> np.ndarray:
+        """The tokens. Raises ModelError unless all of them exist."""
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < CODEBOOK_SIZE:
             raise ModelError(f"{self._model.name} gives tokens that do not exist")
         return tokens
 
     @cached_property
     def _encoder(self) -> Any:
-        return self._load(self._model.path / "encoder.onnx")
+        return self._load("encoder")
 
     @cached_property
     def _decoder(self) -> Any:
-        return self._load(self._model.path / "decoder.onnx")
+        return self._load("decoder")
 
     @cached_property
     def _search(self) -> Any:
-        return self._load(self._model.path / "search.onnx")
+        return self._load("search")
 
-    def _load(self, graph: Path) -> Any:
-        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture. It is all threads' stdout.
+    def _load(self, name: str) -> Any:
+        graph = self._model.path / f"{name}.onnx"
+        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
+        # Standard output is shared by all threads, hence the lock.
         with _LOADING, contextlib.redirect_stdout(io.StringIO()):
             if self.device == "cuda":
                 session = self._session(graph, [CUDA, CPU])
                 if session is not None and session.get_providers()[0] == CUDA:
                     return session
                 if self._explicit:
-                    raise DeviceError("CUDA does not work here: see the notes on GPUs in README")
+                    raise DeviceError("CUDA does not work here: see docs/cli.md, section GPUs")
                 warnings.warn(
                     "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
                 )
@@ -124,27 +130,28 @@ class OnnxRuntime:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4
             options.intra_op_num_threads = self._threads or 0
-            # Attention and its gradient are full of numbers below 1e-38, on which processors are slow.
+            # Processors are slow on numbers below 1e-38, of which attention makes many.
             options.add_session_config_entry("session.set_denormal_as_zero", "1")
         except (ImportError, AttributeError, OSError) as error:
             raise ModelError(
-                "ONNX Runtime does not load: have exactly one of the packages onnxruntime and "
-                f"onnxruntime-gpu installed ({error})"
+                "ONNX Runtime does not load: install exactly one of the packages onnxruntime and "
+                f"onnxruntime-gpu ({error})"
             ) from error
         try:
-            # In a thread of its own: the one that makes a session treats such numbers as zero from then on.
+            # In a thread of its own: from then on, the thread that makes a session treats such
+            # numbers as zero in all its computations.
             with ThreadPoolExecutor(1) as thread:
                 session = thread.submit(
                     onnxruntime.InferenceSession, graph, options, providers=providers
                 ).result()
-        except Exception:  # its own exceptions have no common base
+        except Exception:  # ONNX Runtime's exceptions have no common base
             return None
-        session.disable_fallback()  # it would print to stdout and change the device unasked
+        session.disable_fallback()  # which would print to stdout and change the device silently
         return session
 
 
 def _has_driver() -> bool:
-    """Whether there is an NVIDIA driver; asking ONNX Runtime without one costs time and noise."""
+    """Whether there is an NVIDIA driver. Without one, ONNX Runtime takes time to print warnings."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

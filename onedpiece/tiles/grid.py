@@ -63,6 +63,10 @@ class Grid:
             for column in range(self.columns)
         ]
 
+    def valid_sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the part of each tile that is in the picture, in pixels."""
+        return [(min(TILE, self.width - x), min(TILE, self.height - y)) for x, y in self.corners()]
+
     @classmethod
     def filled(cls, width: int, height: int) -> Grid:
         """The tiles that a picture fills when it is scaled to them; they do not overlap.

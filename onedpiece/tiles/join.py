@@ -1,50 +1,26 @@
-"""Cut a picture into tiles, and make a picture of decoded tiles whose seams do not show."""
+"""Make a picture of decoded tiles, without visible seams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from PIL import Image
 
-from onedpiece.tiles.grid import TILE, Grid
+from onedpiece.constants import TILE
+from onedpiece.tiles.grid import Grid
 
-REACH = 12  # pixels on either side of a seam that mending changes
-SMOOTH = 7  # pixels along the seam that are mended alike
-
-
-def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (height, width, 3), bicubic, antialiased where it gets smaller."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image)
-
-
-def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
-    """uint8 (H, W, 3) -> grid.count tiles uint8 (256, 256, 3), row by row.
-
-    What lies beyond the right and lower edges is the picture mirrored.
-    """
-    for x, y in grid.corners():
-        yield pixels[_mirrored(y, grid.height)[:, None], _mirrored(x, grid.width)]
-
-
-def _mirrored(start: int, size: int) -> np.ndarray:
-    """Where the 256 pixels from `start` on are taken from, along an axis of `size` pixels that ends in mirrors."""
-    period = max(1, 2 * (size - 1))
-    place = np.arange(start, start + TILE) % period
-    return np.minimum(place, period - place)
+REACH = 12  # pixels on either side of a seam that are corrected
+SMOOTH = 7  # pixels along the seam over which the step is averaged
 
 
 def join(tiles: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
     """grid.count tiles, float (256, 256, 3) in 0..255, row by row -> picture uint8 (H, W, 3).
 
-    Where tiles overlap, one fades into the other; where they only meet, their edges are mended.
-    Beside the picture, only two rows of tiles are held as float.
+    Tiles that overlap are cross-faded; the step between tiles that only meet is taken out.
+    Besides the picture, only two rows of tiles are held in memory as float.
     """
     bands = _bands(iter(tiles), grid)
-    return _blend(bands, grid) if grid.overlap else _mend_bands(bands, grid)
+    return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid)
 
 
 def _bands(tiles: Iterator[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
@@ -58,7 +34,7 @@ def _bands(tiles: Iterator[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
             band[:, x : x + width] += across[:, None] * next(tiles)[:, :width]
         if not grid.overlap:
             for column in range(1, grid.columns):
-                _mend(band.transpose(1, 0, 2), column * TILE)
+                _deblock(band.transpose(1, 0, 2), column * TILE)
         yield band
 
 
@@ -71,40 +47,44 @@ def _blend(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
         band = band * _fade(grid.overlap, row > 0, not last)[:, None, None]
         band[: grid.overlap] += above
         above = band[grid.stride :]
-        _put(picture, row * grid.stride, band if last else band[: grid.stride])
+        _write_rows(picture, row * grid.stride, band if last else band[: grid.stride])
     return picture
 
 
-def _mend_bands(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
+def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
     """Bands that only meet -> picture."""
     picture = np.empty((grid.height, grid.width, 3), np.uint8)
-    waiting = next(bands)  # its lower edge is mended when the next band is there
+    upper = next(bands)  # its lower edge is corrected together with the next band
     for row, band in enumerate(bands, 1):
-        # A last band may be lower than mending reaches; what it shows of itself is mended all the same.
-        both = np.concatenate((waiting, band))
-        _mend(both, TILE)
-        _put(picture, (row - 1) * TILE, both[:TILE])
-        waiting = both[TILE:]
-    _put(picture, (grid.rows - 1) * TILE, waiting)
+        both = np.concatenate((upper, band))
+        _deblock(both, TILE)
+        _write_rows(picture, (row - 1) * TILE, both[:TILE])
+        upper = both[TILE:]
+    _write_rows(picture, (grid.rows - 1) * TILE, upper)
     return picture
 
 
-def _put(picture: np.ndarray, top: int, band: np.ndarray) -> None:
-    """Round a band into the picture from row `top` on; what lies below the picture is dropped."""
+def _write_rows(picture: np.ndarray, top: int, band: np.ndarray) -> None:
+    """Round a band into the picture from row `top` on; rows below the picture are dropped."""
     height = min(len(band), len(picture) - top)
     picture[top : top + height] = band[:height].round().clip(0, 255)
 
 
-def _mend(picture: np.ndarray, seam: int) -> None:
+def _deblock(picture: np.ndarray, seam: int) -> None:
     """Take the step out of a seam between row seam - 1 and row `seam` of float (H, W, 3), in place.
 
-    The step is what the edge rows differ by beyond the slope on both sides of them. Its mean over SMOOTH pixels along
-    the seam is what the tiles disagree in; half of it is taken from either side, less and less away from the seam. What
-    else there is of a step is texture, and stays.
+    The step is the difference of the edge rows beyond the slope on both sides of them. Its mean
+    over SMOOTH pixels along the seam is what the tiles disagree in. Half of that is removed on
+    either side, with a weight that falls with the distance from the seam. The rest of the step is
+    texture, and stays.
     """
     reach = min(REACH, len(picture) - seam)
-    far, above, below = picture[seam - 2], picture[seam - 1], picture[seam]
-    slope = (above - far) if reach < 2 else ((above - far) + (picture[seam + 1] - below)) / 2
+    second_above, above, below = picture[seam - 2], picture[seam - 1], picture[seam]
+    slope = (
+        (above - second_above)
+        if reach < 2
+        else ((above - second_above) + (picture[seam + 1] - below)) / 2
+    )
     half = _smooth(below - above - slope) / 2
     ramp = (1 - (np.arange(REACH, dtype=np.float32) + 0.5) / REACH)[:, None, None]
     picture[seam - REACH : seam] += half * ramp[::-1]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.bitstream import MAGIC, MAX_SIDE, Header
 from onedpiece.bitstream.bits import BitWriter
 from onedpiece.bitstream.checksum import crc8
+from onedpiece.bitstream.header import Header
+from onedpiece.constants import MAGIC, MAX_SIDE
 from onedpiece.errors import (
     DamagedFile,
     LimitExceeded,
@@ -31,7 +32,7 @@ native = st.builds(
     overlap=st.integers(0, 15).map(lambda units: 8 * units),
     grey=st.booleans(),
     entropy_coded=st.booleans(),
-    has_parts=st.booleans(),
+    has_chunks=st.booleans(),
     has_allocation=st.booleans(),
 )
 headers = native | native.map(
@@ -71,7 +72,7 @@ class TestBytes:
         [
             (TILE_64, "9d50 10 a1b2c3 28 58"),
             (Header(256, 256, 2, MODEL, grey=True), "9d50 12 a1b2c3 00 44"),
-            (Header(256, 256, 256, b"\0\0\0", has_parts=True), "9d50 11 000000 38 4d"),
+            (Header(256, 256, 256, b"\0\0\0", has_chunks=True), "9d50 11 000000 38 4d"),
             (Header(256, 256, 100, MODEL), "9d50 10 a1b2c3 58c0 63"),
             (Header(1, 1, 1, MODEL), "9d50 10 a1b2c3 c020002000 0e"),
             (Header(1920, 1080, 64, MODEL, overlap=16), "9d50 10 a1b2c3 887f29b845 1d"),
@@ -133,10 +134,10 @@ class TestNotThisFormat:
 
 class TestDamage:
     @given(headers, st.data())
-    def test_a_header_that_is_cut_short_is_damaged(self, header, data):
+    def test_a_truncated_header_is_damaged(self, header, data):
         whole = header.pack()
         length = data.draw(st.integers(1, len(whole) - 1))
-        with pytest.raises(DamagedFile, match="cut short"):
+        with pytest.raises(DamagedFile, match="truncated"):
             Header.unpack(whole[:length])
 
     @pytest.mark.parametrize("tokens", [1, 2, 4, 8, 16, 32, 64, 100, 128, 255, 256])

@@ -18,7 +18,7 @@ def odp_file(tmp_path, two_tiles):
 
 class TestInfo:
     def test_text_says_what_the_file_is(self, odp, odp_file, codec, two_tiles):
-        sizes = parse(two_tiles).sizes()
+        sizes = sizes(parse(two_tiles))
         result = odp("info", odp_file)
         assert (result.code, result.stderr) == (0, "")
         first, second = result.stdout.decode().splitlines()
@@ -29,7 +29,7 @@ class TestInfo:
         )
 
     def test_json_says_it_to_programs(self, odp, odp_file, codec, two_tiles):
-        sizes = parse(two_tiles).sizes()
+        sizes = sizes(parse(two_tiles))
         facts = json.loads(odp("info", odp_file, "--json").stdout)
         assert facts == {
             "input": str(odp_file),
@@ -49,13 +49,13 @@ class TestInfo:
             "model": codec.model.key.hex(),
             "model_name": "default",
             "bytes": len(two_tiles),
-            "bytes_by_part": {"header": sizes["header"], "parts": 0, "tokens": sizes["tokens"]},
+            "bytes_by_part": {"header": sizes["header"], "chunks": 0, "tokens": sizes["tokens"]},
             "bpp": round(8 * len(two_tiles) / 80_000, 5),
         }
 
     def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
         odp_file.write_bytes(two_tiles[:-30])
-        here = parse(two_tiles[:-30]).arrived
+        here = parse(two_tiles[:-30]).num_tokens
         assert 0 < here < 60
         says = f"2 tiles of 32 tokens (cut: {here} of 64 in all are here)"
         assert says.encode() in odp("info", odp_file).stdout

@@ -14,22 +14,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+from odp_files import build, parse
 from PIL import Image, ImageDraw
 
-from onedpiece.bitstream import (
-    ALPHA,
-    EXIF,
-    Allocation,
-    Header,
-    OdpFile,
-    Part,
-    build,
-    parse,
-    squeeze,
-)
+from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.checksum import crc8
+from onedpiece.bitstream.chunks import ALPHA, EXIF, Chunk, compress
+from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
+from onedpiece.encoded_image import EncodedImage
 from onedpiece.entropy import Tables
 from onedpiece.errors import UnknownModel
 from onedpiece.rate_control import Target
@@ -46,7 +40,7 @@ def tables_of(key: bytes) -> Tables:
     return Tables(np.array(known["frequency"]), np.array(known["block_sizes"]))
 
 
-def facts(file: OdpFile) -> dict:
+def facts(file: EncodedImage) -> dict:
     """What a reader must find in a file."""
     header = file.header
     return {
@@ -61,7 +55,7 @@ def facts(file: OdpFile) -> dict:
         "tokens_per_tile": header.tokens_per_tile,
         "total": file.allocation.total,
         "levels": file.allocation.levels and list(file.allocation.levels),
-        "parts": [[part.kind, part.data.hex()] for part in file.parts],
+        "parts": [[chunk.type, chunk.data.hex()] for chunk in file.chunks],
         "tokens": [
             known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)
         ],
@@ -78,7 +72,7 @@ def valid() -> dict[str, bytes]:
     scaled = Header(700, 300, 2, MODEL, scaled=True)
     common = tokens(6).astype(int) ** 3 >> 24
     coded = build(Header(256, 256, 256, MODEL), common[:1], tables=tables_of(MODEL))
-    notes = [Part(0x7E, b"note"), Part(0x7F, b"")]
+    notes = [Chunk(0x7E, b"note"), Chunk(0x7F, b"")]
     whole = build(one, np.array([[1, 2, 0xABC, 4095]]))
     return {
         "one-tile": whole,
@@ -88,7 +82,7 @@ def valid() -> dict[str, bytes]:
         "scaled": build(scaled, tokens(3)),
         "one-pixel": build(Header(1, 1, 1, MODEL), tokens(1)),
         "all-tokens": build(Header(256, 256, 256, MODEL), tokens(1)),
-        "two-tiles-grey-parts": build(two, tokens(2), notes),
+        "two-tiles-grey-chunks": build(two, tokens(2), notes),
         "two-tiles-cut-within-a-round": build(two, tokens(2), notes)[:-4],
         "fewer-tokens-in-the-last-round": build(six, tokens(6), (), Allocation(26)),
         "levels": build(six, tokens(6), (), Allocation(30, (15, 11, 9, 15, 0, 12))),
@@ -96,7 +90,7 @@ def valid() -> dict[str, bytes]:
         "alpha": build(
             Header(9, 6, 2, MODEL),
             tokens(1),
-            [Part(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))],
+            [Chunk(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))],
         ),
         "coded": coded,
         "coded-cut": coded[:100],
@@ -107,7 +101,7 @@ def valid() -> dict[str, bytes]:
         "coded-levels": build(
             six, common, (), Allocation(900, (15, 11, 9, 15, 0, 12)), tables_of(MODEL)
         ),
-        "exif": build(one, tokens(1), [Part(EXIF, squeeze(b"Exif\0\0"))]),
+        "exif": build(one, tokens(1), [Chunk(EXIF, compress(b"Exif\0\0"))]),
     }
 
 
@@ -148,11 +142,11 @@ def invalid() -> dict[str, tuple[bytes, str]]:
         "padding-not-zero": (good["one-tile-odd"][:-1] + b"\xff", "DamagedFile"),
         "too-many-pixels": (Header(32768, 32768, 1, MODEL).pack(), "LimitExceeded"),
         "critical-part": (
-            build(Header(256, 256, 1, MODEL), np.array([[5]]), [Part(0xF0, b"?")]),
+            build(Header(256, 256, 1, MODEL), np.array([[5]]), [Chunk(0xF0, b"?")]),
             "UnsupportedFile",
         ),
         "part-damaged": (
-            good["two-tiles-grey-parts"].replace(b"note", b"nope"),
+            good["two-tiles-grey-chunks"].replace(b"note", b"nope"),
             "DamagedFile",
         ),
         "one-tile-with-levels": (

@@ -1,0 +1,198 @@
+"""The functions of the package `onedpiece`: one call for one file."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onedpiece.constants import MAGIC, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MAX_TOKENS
+from onedpiece.encoded_image import EncodedImage
+from onedpiece.entropy import Tables
+from onedpiece.errors import LimitExceeded, OdpError
+from onedpiece.models.registry import DEFAULT, find, find_by_key, installed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from onedpiece.codec import Codec
+
+Source = bytes | str | os.PathLike[str]
+"""The bytes of a file, or its path."""
+
+
+def encode(
+    image: Image | str | os.PathLike[str],
+    tokens: int | None = None,
+    *,
+    max_bytes: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    adaptive: bool = False,
+    effort: int = 1,
+    metadata: Iterable[str] = (),
+    background: str | tuple[int, int, int] | None = None,
+    model: str = DEFAULT,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+) -> bytes:
+    """A picture to the bytes of an .odp file.
+
+    image:      a PIL image, or the path of a picture file.
+    tokens:     1 to 256 tokens of at most 12 bits for each 256x256 tile; 256 if no other target
+        is given.
+    max_bytes:  instead, a limit for the whole file.
+    bpp:        instead, a limit in bits per pixel.
+    psnr:       instead, the decibels that the decoded picture must have.
+    adaptive:   give more of the tokens to tiles with more detail; always so for the last three.
+    effort:     1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
+    metadata:   kinds to keep, of "exif", "icc" and "xmp".
+    background: colour to put behind transparent pixels, by name, in hexadecimal or as RGB;
+        otherwise transparency is kept.
+    model:      name of an installed model, or a model directory.
+    device:     "auto", "cpu" or "cuda".
+    max_pixels: larger pictures are refused.
+
+    Raises PictureError or LimitExceeded for a picture that cannot be encoded, TargetNotReached,
+    UnknownModel, ModelError or DeviceError, and ValueError for arguments out of range or for more
+    than one target.
+    """
+    from onedpiece.images.color import parse_color
+    from onedpiece.images.metadata import check_kinds
+    from onedpiece.images.reader import ReadOptions, from_pillow, open_picture
+    from onedpiece.rate_control import Target
+
+    if tokens is None and max_bytes is None and bpp is None and psnr is None:
+        tokens = MAX_TOKENS
+    target = Target(tokens, max_bytes, bpp, psnr, adaptive)
+    options = ReadOptions(max_pixels, parse_color(background), check_kinds(metadata))
+    if isinstance(image, str | os.PathLike):
+        picture = open_picture(Path(image), options)
+    else:
+        picture = from_pillow(image, options)
+    codec = _codec(model, device)
+    return codec.encode_pictures([picture], target, effort=effort)[0].to_bytes()
+
+
+def decode(
+    source: Source | EncodedImage,
+    num_tokens: int = MAX_TOKENS,
+    *,
+    realism: float = 1.0,
+    background: str | tuple[int, int, int] | None = None,
+    strict: bool = False,
+    model: str = DEFAULT,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+) -> Image:
+    """An .odp file to a PIL image of the original size. Metadata that was kept is in `info`.
+
+    source:     the bytes of the file, its path, or an `EncodedImage`.
+    num_tokens: use at most this many tokens of each tile.
+    realism:    0 for the least squared error, up to 1 for a picture that looks real, for models
+        that know the difference.
+    background: colour to put behind transparent pixels.
+    strict:     a truncated file is an error (TruncatedFile) instead of a TruncatedFileWarning.
+    model:      a model directory to consider beside the installed models.
+    device:     "auto", "cpu" or "cuda".
+    max_pixels: larger pictures are refused.
+
+    A file that lost its end decodes from the tokens that are there, as long as its header,
+    allocation and chunks are complete.
+
+    Raises OdpError for data that cannot be decoded, UnknownModel if its model is not installed,
+    DeviceError, and ValueError for arguments out of range.
+    """
+    from onedpiece.images.color import parse_color
+    from onedpiece.images.reader import ReadOptions, from_pillow
+
+    if not isinstance(source, EncodedImage):
+        source = open(source, model=model, max_pixels=max_pixels)
+    image = _codec(model, device).decode(source, num_tokens, realism=realism, strict=strict)
+    color = parse_color(background)
+    if color is None or "A" not in image.mode:
+        return image
+    kinds = frozenset({"exif", "icc", "xmp"})
+    return from_pillow(image, ReadOptions(max_pixels, color, kinds)).to_pillow()
+
+
+def open(
+    source: Source, *, model: str | None = None, max_pixels: int = MAX_SIDE**2
+) -> EncodedImage:
+    """Read an .odp file without decoding it: no network runs.
+
+    source:     the bytes of the file, or its path.
+    model:      a model, or a model directory, to consider beside the installed models.
+    max_pixels: larger pictures are refused; by default none are, since nothing is decoded.
+
+    Raises NotAnOdpFile, UnsupportedFile, DamagedFile or LimitExceeded, and UnknownModel or
+    ModelError for `model`.
+    """
+    also = None if model is None else find(model)
+
+    def tables_of(key: bytes) -> Tables | None:
+        return find_by_key(key, also).tables
+
+    return EncodedImage.from_bytes(_read(source), max_pixels, tables_of)
+
+
+def truncate(
+    source: Source,
+    num_tokens: int | None = None,
+    *,
+    max_bytes: int | None = None,
+    model: str | None = None,
+) -> bytes:
+    """A smaller file with only the first tokens, without any network (`EncodedImage.truncate`)."""
+    return open(source, model=model).truncate(num_tokens, max_bytes=max_bytes).to_bytes()
+
+
+def info(source: Source, *, model: str | None = None) -> dict[str, Any]:
+    """What a file says, by name (`EncodedImage.info`), and "model_name" if its model is installed.
+
+    Raises what `open` raises.
+    """
+    image = open(source, model=model)
+    candidates = installed() + ([] if model is None else [find(model)])
+    names = [known.name for known in candidates if known.key == image.header.model]
+    return {**image.info(), "model_name": names[0] if names else None}
+
+
+def verify(source: Source, *, model: str | None = None) -> None:
+    """Check that a file is complete and undamaged (`EncodedImage.verify` says what is raised)."""
+    open(source, model=model).verify()
+
+
+def is_odp(source: Source) -> bool:
+    """Whether data, or a file, begins like an .odp picture. Raises OdpError for a missing file."""
+    if isinstance(source, bytes):
+        return source.startswith(MAGIC)
+    return _read_file(Path(source), len(MAGIC)) == MAGIC
+
+
+def _read(source: Source) -> bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    data = _read_file(Path(source), MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitExceeded(f"the file has more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _read_file(path: Path, size: int) -> bytes:
+    try:
+        with builtins.open(path, "rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise OdpError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4)
+def _codec(model: str, device: str) -> Codec:
+    """A codec that stays loaded between calls."""
+    from onedpiece.codec import Codec
+
+    return Codec(model, device, max_pixels=MAX_SIDE**2)

@@ -1,0 +1,61 @@
+"""Everything before the tokens: header, allocation, chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.chunks import Chunk, pack_chunks, unpack_chunks
+from onedpiece.bitstream.header import Header
+from onedpiece.constants import MAX_PIXELS
+from onedpiece.errors import LimitExceeded
+
+
+@dataclass(frozen=True)
+class Front:
+    """The sections of a file that do not depend on its tokens.
+
+    header:     what the picture is. In `pack`, its number of tokens and its flags follow from the
+                other fields.
+    allocation: how the tokens are shared out among the tiles.
+    chunks:     the optional chunks, in the order of the file.
+    """
+
+    header: Header
+    allocation: Allocation
+    chunks: tuple[Chunk, ...] = ()
+
+    def pack(self, entropy_coded: bool) -> bytes:
+        """The sections as bytes. Raises LimitExceeded for too many chunks."""
+        tiles = self.header.grid.count
+        plain = self.allocation.is_plain(tiles)
+        header = replace(
+            self.header,
+            tokens_per_tile=-(-self.allocation.total // tiles),  # rounded up
+            entropy_coded=entropy_coded,
+            has_allocation=not plain,
+            has_chunks=bool(self.chunks),
+        )
+        allocation = b"" if plain else self.allocation.pack(tiles)
+        return header.pack() + allocation + pack_chunks(self.chunks)
+
+    @classmethod
+    def unpack(cls, data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Front, int]:
+        """The front of a file, and the position of its first byte of tokens.
+
+        Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, and
+        LimitExceeded for more than `max_pixels`, before anything is allocated for the picture.
+        """
+        header, position = Header.unpack(data)
+        if header.pixels > max_pixels:
+            raise LimitExceeded(
+                f"the picture has {header.width}x{header.height} pixels, more than {max_pixels}"
+            )
+        tiles = header.grid.count
+        allocation = Allocation(tiles * header.tokens_per_tile)
+        if header.has_allocation:
+            allocation, position = Allocation.unpack(data, position, tiles, header.tokens_per_tile)
+        chunks: tuple[Chunk, ...] = ()
+        if header.has_chunks:
+            chunks, position = unpack_chunks(data, position)
+        return cls(header, allocation, chunks), position

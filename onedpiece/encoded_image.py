@@ -1,0 +1,349 @@
+"""`EncodedImage`: one object for the contents of an .odp file, on the way in and on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onedpiece.bitstream import payload
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.alpha import unpack_alpha
+from onedpiece.bitstream.chunks import (
+    ALPHA,
+    METADATA_TYPES,
+    Chunk,
+    decompress,
+    pack_chunks,
+)
+from onedpiece.bitstream.front import Front
+from onedpiece.bitstream.header import Header
+from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
+from onedpiece.entropy import Tables
+from onedpiece.errors import (
+    DamagedFile,
+    ModelError,
+    OdpError,
+    TruncatedFile,
+    UnknownModel,
+)
+from onedpiece.models.registry import DEFAULT, Model, find, installed_tables
+
+TablesOf = Callable[[bytes], Tables | None]
+"""Takes the 3 bytes that name a model; returns its entropy tables, or None if it has none.
+
+Raises UnknownModel or ModelError.
+"""
+
+
+def _no_tokens() -> NDArray[np.integer]:
+    return np.zeros((0, 0), np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """A picture as tokens, with everything else that its file holds. Immutable.
+
+    Made by `from_bytes`, `from_tokens` or `truncate`. Its tokens may be entropy-coded with the
+    tables of a model that is not installed. Then all the rest can be read, and what needs the
+    tokens raises UnknownModel or ModelError.
+
+    front:  header, allocation of tokens to tiles, chunks.
+    tables: entropy tables of the model that made the tokens, if they are known.
+    """
+
+    front: Front
+    tables: Tables | None
+    _source: bytes | None = field(default=None, repr=False)  # the file, where there is one
+    _known: NDArray[np.integer] = field(
+        default_factory=_no_tokens, repr=False
+    )  # at least what counts say
+    _source_counts: NDArray[np.int64] | None = field(default=None, repr=False)
+    _no_tables: OdpError | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes,
+        max_pixels: int = MAX_PIXELS,
+        tables_of: TablesOf = installed_tables,
+    ) -> EncodedImage:
+        """Read a file, complete or truncated anywhere after its header, allocation and chunks.
+
+        tables_of: where entropy tables come from; from the installed models by default.
+
+        Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, and
+        LimitExceeded for a picture of more than `max_pixels`, before anything is allocated for
+        it. Takes up to some microseconds for each byte.
+        """
+        front, start = Front.unpack(data, max_pixels)
+        tables: Tables | None = None
+        try:
+            tables = tables_of(front.header.model)
+            if tables is None and front.header.entropy_coded:
+                raise DamagedFile("the tokens are entropy-coded, but the model has no tables")
+        except (UnknownModel, ModelError) as error:
+            if front.header.entropy_coded:
+                return cls(front, None, bytes(data), _no_tables=error)
+        return cls(front, tables, bytes(data), *payload.read_tokens(front, data[start:], tables))
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: NDArray[np.integer],
+        width: int,
+        height: int,
+        *,
+        model: str | Model = DEFAULT,
+        grey: bool = False,
+        chunks: Sequence[Chunk] = (),
+    ) -> EncodedImage:
+        """The picture that tokens of a model describe, without any network.
+
+        tokens: integers (tiles, K) of 0 to 4095, K in 1..256: the first K tokens of every tile of
+            the grid that a picture of this size has, row by row. One tile may be (K,).
+        width, height: size of the picture in pixels.
+        model: name, directory or `Model` that the tokens are of.
+
+        Raises ValueError for tokens of another shape or range, LimitExceeded for a side that is
+        too large, UnknownModel or ModelError.
+        """
+        known = find(model) if isinstance(model, str) else model
+        tokens = np.atleast_2d(tokens)
+        if not 1 <= tokens.shape[1] <= MAX_TOKENS:
+            raise ValueError(f"a tile has 1 to {MAX_TOKENS} tokens, not {tokens.shape[1]}")
+        header = Header.for_picture(width, height, tokens.shape[1], known.key, grey)
+        return cls.build(header, tokens, chunks, tables=known.tables)
+
+    @classmethod
+    def build(
+        cls,
+        header: Header,
+        tokens: NDArray[np.integer],
+        chunks: Sequence[Chunk] = (),
+        allocation: Allocation | None = None,
+        tables: Tables | None = None,
+    ) -> EncodedImage:
+        """The picture of a header and of tokens.
+
+        tokens: integers (tiles, positions) of 0 to 4095, at least as many of each tile as the
+            allocation gives it.
+        allocation: if None, every tile has the header's tokens_per_tile.
+        tables: of the header's model, if it has any; used where they save bytes.
+
+        Raises ValueError if the arguments do not fit together.
+        """
+        tiles = header.grid.count
+        allocation = allocation or Allocation(tiles * header.tokens_per_tile)
+        if not tiles <= allocation.total <= tiles * MAX_TOKENS:
+            raise ValueError(f"{tiles} tiles cannot have {allocation.total} tokens")
+        header = replace(header, tokens_per_tile=-(-allocation.total // tiles))
+        image = cls(Front(header, allocation, tuple(chunks)), tables, _known=tokens)
+        payload.check_tokens(image._stream[0])
+        return image
+
+    @property
+    def header(self) -> Header:
+        """Size, colour mode and model. Flags and numbers of tokens are those of the source."""
+        return self.front.header
+
+    @property
+    def allocation(self) -> Allocation:
+        """How the tokens of the complete file are shared out among its tiles."""
+        return self.front.allocation
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The optional chunks, in the order of the file."""
+        return self.front.chunks
+
+    @property
+    def width(self) -> int:
+        """Width of the picture in pixels."""
+        return self.header.width
+
+    @property
+    def height(self) -> int:
+        """Height of the picture in pixels."""
+        return self.header.height
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of the decoded picture: "L", "LA", "RGB" or "RGBA"."""
+        alpha = "A" if self.chunk(ALPHA) is not None else ""
+        return ("L" if self.header.grey else "RGB") + alpha
+
+    @property
+    def tokens(self) -> NDArray[np.uint16]:
+        """Tokens (tiles, K) of 0 to 4095, tiles row by row; 0 beyond the first counts[i]."""
+        if self._source is not None:
+            self._check_tables()
+            return self._known.astype(np.uint16)
+        stream, tile, place = self._stream
+        tokens = np.zeros((self.header.grid.count, int(place.max()) + 1), np.uint16)
+        tokens[tile, place] = stream
+        return tokens
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many tokens of each tile are there, (tiles,)."""
+        self._check_tables()
+        if self._source_counts is not None:
+            return self._source_counts
+        return np.bincount(self._stream[1], minlength=self.header.grid.count)
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens are there, of all tiles together."""
+        return int(self.counts.sum())
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the file has lost tokens at its end."""
+        return self.num_tokens < self.allocation.total
+
+    def chunk(self, chunk_type: int) -> bytes | None:
+        """The data of the first chunk of a type, None if there is no such chunk."""
+        return next((chunk.data for chunk in self.chunks if chunk.type == chunk_type), None)
+
+    def to_bytes(self) -> bytes:
+        """The file. Raises LimitExceeded for too many chunks."""
+        return self._bytes
+
+    def truncate(
+        self, num_tokens: int | None = None, *, max_bytes: int | None = None
+    ) -> EncodedImage:
+        """The same picture with only the first tokens: the bytes that encoding so few gives.
+
+        num_tokens: mean number of tokens of each tile.
+        max_bytes:  limit for the whole file, instead; of a file that was made for a size, for
+            decibels or with `adaptive`, these too are the bytes that encoding gives.
+
+        Chunks are kept. Raises OdpError if not even one token of each tile fits, or if there are
+        fewer tokens than that; ValueError unless exactly one of the two is given.
+        """
+        if (num_tokens is None) == (max_bytes is None):
+            raise ValueError("give num_tokens or max_bytes")
+        tiles = self.header.grid.count
+        if num_tokens is not None:
+            if not tiles <= num_tokens * tiles <= self.num_tokens:
+                raise OdpError(
+                    f"cannot keep {num_tokens} tokens per tile: the file has "
+                    f"{self.num_tokens // tiles}"
+                )
+            return self._with_total(num_tokens * tiles)
+        assert max_bytes is not None
+        if self.num_tokens < tiles:
+            raise OdpError(
+                f"the file has {self.num_tokens} tokens, not even one for each of its {tiles} tiles"
+            )
+        stream, _, place = self._stream
+        return self._with_total(
+            payload.largest_total(self.front, stream, place, self.tables, max_bytes)
+        )
+
+    def with_tokens(self, tokens: NDArray[np.integer]) -> EncodedImage:
+        """The same picture, allocation and chunks with other tokens, (tiles, 256)."""
+        return self.build(self.header, tokens, self.chunks, self.allocation, self.tables)
+
+    def with_equal_counts(self) -> EncodedImage:
+        """The same picture with the same number of tokens for every tile."""
+        allocation = Allocation(self.allocation.total)
+        return self.build(self.header, self._known, self.chunks, allocation, self.tables)
+
+    def info(self) -> dict[str, Any]:
+        """What the file says, by name. `tokens_here` is None if the tokens cannot be read."""
+        header, size = self.header, len(self.to_bytes())
+        entropy_coded = self._coded_payload[1] if self._source is None else header.entropy_coded
+        front, alpha = len(self.front.pack(entropy_coded)), self.chunk(ALPHA)
+        chunks = len(pack_chunks(self.chunks))
+        return {
+            "width": header.width,
+            "height": header.height,
+            "mode": ("grey" if header.grey else "RGB") + ("" if alpha is None else " with alpha"),
+            "tiles": header.grid.count,
+            "overlap": header.overlap,
+            "coding": "entropy" if entropy_coded else "12 bits",
+            "scaled": header.scaled,
+            "tokens": header.tokens_per_tile,
+            "adaptive": self.allocation.levels is not None,
+            "tokens_in_all": self.allocation.total,
+            "tokens_here": None if self._no_tables else self.num_tokens,
+            "model": header.model.hex(),
+            "bytes": size,
+            "bytes_by_section": {
+                "header": front - chunks,
+                "chunks": chunks,
+                "tokens": size - front,
+            },
+            "alpha_bytes": 0 if alpha is None else len(alpha),
+            "metadata": [
+                name for name, number in METADATA_TYPES.items() if self.chunk(number) is not None
+            ],
+            "bpp": round(8 * size / header.pixels, 5),
+        }
+
+    def verify(self) -> None:
+        """Check that the file is complete and that everything in it can be read.
+
+        Tokens carry no checksum: a wrong token is a wrong picture, not an error.
+
+        Raises TruncatedFile if tokens at the end are missing, DamagedFile for a broken chunk,
+        UnknownModel or ModelError if the tokens need entropy tables that are not there.
+        """
+        alpha = self.chunk(ALPHA)
+        if alpha is not None:
+            unpack_alpha(alpha, self.width, self.height)
+        for chunk in self.chunks:
+            if chunk.type in METADATA_TYPES.values():
+                decompress(chunk.data)
+        self.check_complete()
+
+    def check_complete(self) -> None:
+        """Raise TruncatedFile if tokens at the end of the file are missing."""
+        if self.is_truncated:
+            raise TruncatedFile(
+                f"the file is truncated: {self.num_tokens} of {self.allocation.total} tokens "
+                "are there"
+            )
+
+    def _check_tables(self) -> None:
+        if self._no_tables:
+            raise self._no_tables
+
+    @cached_property
+    def _stream(self) -> tuple[NDArray[np.integer], NDArray[np.int64], NDArray[np.int64]]:
+        """The tokens in the order of the payload, their tiles, and their places in these, (n,)."""
+        tiles, allocation = self.header.grid.count, self.allocation
+        tokens = self._known
+        self._check_tables()
+        if allocation.levels is not None and (tiles == 1 or len(allocation.levels) != tiles):
+            raise ValueError(f"{tiles} tiles cannot have {len(allocation.levels)} levels")
+        total = allocation.total if self._source is None else self.num_tokens
+        tile, place = allocation.sequence(tiles, total)
+        if len(tokens) != tiles or tokens.shape[1] <= place.max(initial=-1):
+            raise ValueError(f"{tokens.shape} tokens are not enough for {total}")
+        return tokens[tile, place], tile, place
+
+    @cached_property
+    def _coded_payload(self) -> tuple[bytes, bool]:
+        """The payload, and whether it is entropy-coded."""
+        stream, _, place = self._stream
+        coded = payload.entropy_encode(stream, place, self.tables) if self.tables else None
+        return (payload.pack_tokens(stream), False) if coded is None else (coded, True)
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        if self._source is not None:
+            return self._source
+        coded, is_entropy_coded = self._coded_payload
+        return self.front.pack(is_entropy_coded) + coded
+
+    def _with_total(self, total: int) -> EncodedImage:
+        """The same picture with this many tokens of all tiles together."""
+        allocation = replace(self.allocation, total=total)
+        return self.build(self.header, self._known, self.chunks, allocation, self.tables)

@@ -1,0 +1,228 @@
+"""From pictures to encoded images: tiles, tokens, search for better tokens, rate control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from onedpiece import rate_control
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.alpha import pack_alpha
+from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, compress
+from onedpiece.bitstream.header import Header
+from onedpiece.constants import MAX_TOKENS
+from onedpiece.encoded_image import EncodedImage
+from onedpiece.errors import TargetNotReached
+from onedpiece.images.picture import Picture
+from onedpiece.models.registry import Model
+from onedpiece.rate_control import Target
+from onedpiece.runtime import Runtime
+from onedpiece.search import ROUNDS, improve
+from onedpiece.tiles.split import scale, split
+
+Item = TypeVar("Item")
+
+Progress = Callable[[int], None]
+"""Called with a number of tiles whenever so many more have gone through a network."""
+
+MeasurePsnr = Callable[[Picture, EncodedImage], float]
+"""Decibels of a picture when its encoded image is decoded."""
+
+
+class _SearchTile(NamedTuple):
+    """A tile whose tokens are to become better (`search.improve`)."""
+
+    pixels: np.ndarray
+    tokens: np.ndarray
+    num_tokens: int
+    valid_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A picture on its way to a file.
+
+    details: how much detail each tile has (`rate_control.detail`), once the tiles were cut.
+    """
+
+    picture: Picture
+    header: Header
+    details: list[float] = field(default_factory=list)
+
+    def tiles(self) -> Iterator[np.ndarray]:
+        """The tiles, uint8 (256, 256, 3), row by row."""
+        grid, pixels = self.header.grid, self.picture.pixels
+        if self.header.scaled:
+            pixels = scale(pixels, grid.width, grid.height)
+        return split(pixels, grid)
+
+    def measured_tiles(self) -> Iterator[np.ndarray]:
+        """The tiles, whose detail is noted on the way."""
+        for tile, size in zip(self.tiles(), self.header.grid.valid_sizes(), strict=True):
+            self.details.append(rate_control.detail(tile, *size))
+            yield tile
+
+    def chunks(self) -> list[Chunk]:
+        """The picture's metadata and transparency as chunks."""
+        chunks = [
+            Chunk(METADATA_TYPES[kind], compress(data))
+            for kind, data in sorted(self.picture.metadata.items())
+        ]
+        if self.picture.alpha is not None:
+            chunks.append(Chunk(ALPHA, pack_alpha(self.picture.alpha)))
+        return chunks
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes pictures with one model.
+
+    batch:        tiles that go through a network at once.
+    measure_psnr: how a target in decibels is checked.
+    """
+
+    model: Model
+    runtime: Runtime
+    batch: int
+    measure_psnr: MeasurePsnr
+
+    def encode(
+        self,
+        pictures: Sequence[Picture],
+        target: Target,
+        effort: int = 1,
+        progress: Progress | None = None,
+    ) -> list[EncodedImage]:
+        """Encode pictures, whose tiles go through the networks together.
+
+        effort: 1 to 3; above 1 for models that are `Model.searchable`.
+        Raises TargetNotReached, DeviceError or ModelError.
+        """
+        sources = [_Source(picture, _header(picture, self.model)) for picture in pictures]
+        images = self._with_all_tokens(sources, target, progress if effort == 1 else None)
+        if effort == 1:
+            return [
+                self._meet(source, image, target)
+                for source, image in zip(sources, images, strict=True)
+            ]
+        return self._search(sources, images, target, ROUNDS[effort], progress)
+
+    def _with_all_tokens(
+        self, sources: Sequence[_Source], target: Target, progress: Progress | None
+    ) -> list[EncodedImage]:
+        """All 256 tokens of every tile, and levels of the tiles if the target is adaptive."""
+        tiles = (
+            tile
+            for source in sources
+            for tile in (source.measured_tiles() if target.adaptive else source.tiles())
+        )
+        tokens = self._tokens(tiles, progress)
+        images = []
+        for source in sources:
+            header = source.header
+            count = header.grid.count
+            tile_tokens = np.stack(list(islice(tokens, count)))
+            levels = rate_control.levels(source.details) if count > 1 else None
+            allocation = Allocation(count * MAX_TOKENS, levels)
+            images.append(
+                EncodedImage.build(
+                    header, tile_tokens, source.chunks(), allocation, self.model.tables
+                )
+            )
+        return images
+
+    def _tokens(
+        self, tiles: Iterable[np.ndarray], progress: Progress | None
+    ) -> Iterator[np.ndarray]:
+        for group in batches(tiles, self.batch):
+            tokens = self.runtime.encode(np.stack(group))
+            if progress:
+                progress(len(group))
+            yield from tokens
+
+    def _meet(self, source: _Source, image: EncodedImage, target: Target) -> EncodedImage:
+        return rate_control.meet(
+            image, target, lambda candidate: self.measure_psnr(source.picture, candidate)
+        )
+
+    def _search(
+        self,
+        sources: Sequence[_Source],
+        images: Sequence[EncodedImage],
+        target: Target,
+        rounds: int,
+        progress: Progress | None,
+    ) -> list[EncodedImage]:
+        """Images of better tokens, no more of them than without a search.
+
+        Further tokens were chosen to follow the old ones, and would make the picture worse.
+        """
+        drafts = [
+            self._draft(source, image, target)
+            for source, image in zip(sources, images, strict=True)
+        ]
+        tiles = (
+            tile
+            for source, image, (draft, _) in zip(sources, images, drafts, strict=True)
+            for tile in _search_tiles(source, image, draft)
+        )
+        better = self._improve(tiles, rounds, progress)
+        results = []
+        for source, (draft, is_enough) in zip(sources, drafts, strict=True):
+            tokens = np.stack(list(islice(better, draft.header.grid.count)))
+            try:
+                results.append(self._meet(source, draft.with_tokens(tokens), target))
+            except TargetNotReached:
+                if not is_enough:
+                    raise
+                results.append(draft)
+        return results
+
+    def _draft(
+        self, source: _Source, image: EncodedImage, target: Target
+    ) -> tuple[EncodedImage, bool]:
+        """The image to improve, and whether it meets the target.
+
+        A target in decibels may be reached by better tokens only.
+        """
+        try:
+            return self._meet(source, image, target), True
+        except TargetNotReached:
+            if target.psnr is None:
+                raise
+            return image, False
+
+    def _improve(
+        self, tiles: Iterable[_SearchTile], rounds: int, progress: Progress | None
+    ) -> Iterator[np.ndarray]:
+        for group in batches(tiles, self.batch):
+            pixels, tokens, counts, valid_sizes = map(np.array, zip(*group, strict=True))
+            yield from improve(self.runtime, pixels, tokens, counts, valid_sizes, rounds)
+            if progress:
+                progress(len(group))
+
+
+def _search_tiles(
+    source: _Source, image: EncodedImage, draft: EncodedImage
+) -> Iterator[_SearchTile]:
+    """The tiles of a picture, all tokens of `image`, and the counts of `draft`."""
+    sizes = source.header.grid.valid_sizes()
+    counts = draft.counts.clip(min=1)
+    for tile, tokens, count, size in zip(source.tiles(), image.tokens, counts, sizes, strict=True):
+        yield _SearchTile(tile, tokens, int(count), size)
+
+
+def _header(picture: Picture, model: Model) -> Header:
+    height, width = picture.pixels.shape[:2]
+    return Header.for_picture(width, height, MAX_TOKENS, model.key, picture.grey)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of at most `size` items, in order."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch

@@ -1,0 +1,64 @@
+"""`Picture`: what the codec encodes and decodes to, and its way to and from Pillow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from onedpiece.images.color import Color, blend, to_rgb_array, to_srgb
+from onedpiece.images.metadata import INFO_KEYS
+from onedpiece.metrics import psnr
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture of 8 bits, in sRGB unless `metadata` has an ICC profile.
+
+    pixels:   uint8 (H, W, 3), RGB.
+    grey:     whether the source had no colour channels.
+    alpha:    uint8 (H, W), 0 transparent to 255 opaque; None if the picture is opaque.
+    metadata: "exif", "icc", "xmp" -> bytes, as far as they were asked for and are there.
+    """
+
+    pixels: np.ndarray
+    grey: bool
+    alpha: np.ndarray | None = None
+    metadata: dict[str, bytes] = field(default_factory=dict)
+
+    def to_pillow(self) -> Image.Image:
+        """Mode "L" if grey, else "RGB"; "LA" or "RGBA" with transparency. Metadata is in `info`."""
+        image = Image.fromarray(self.pixels)
+        if self.grey:
+            image = image.convert("L")
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(self.alpha))
+        for kind, data in self.metadata.items():
+            image.info[INFO_KEYS[kind][0]] = data
+        return image
+
+    def flattened(self, background: Color) -> Picture:
+        """The picture on a background colour, without transparency."""
+        if self.alpha is None:
+            return self
+        grey = self.grey and len(set(background)) == 1
+        return Picture(blend(self.pixels, self.alpha, background), grey, None, self.metadata)
+
+    def in_srgb(self) -> Picture:
+        """The picture in sRGB instead of the colours of its ICC profile, if it has one."""
+        metadata = dict(self.metadata)
+        profile = metadata.pop("icc", None)
+        if profile is None:
+            return self
+        image = to_srgb(Image.fromarray(self.pixels), profile, self.grey)
+        return Picture(to_rgb_array(image), self.grey, self.alpha, metadata)
+
+
+def visible_psnr(original: Picture, decoded: Picture) -> float:
+    """Decibels of what a viewer sees: of luma for a grey original. Transparency does not count."""
+    reference, other = (
+        np.asarray(Picture(picture.pixels, original.grey).to_pillow())
+        for picture in (original, decoded)
+    )
+    return psnr(reference, other)
