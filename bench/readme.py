@@ -1,4 +1,6 @@
-"""Put the tables of bench/results into README, between the comments that mark their places, and make docs/contact-sheet.jpg.
+"""Fill in the generated tables of README and docs/benchmarks.md, and make docs/contact-sheet.jpg.
+
+Tables go between the comments that mark their places.
 
 python -m onedpiece.bench.readme PICTURES RUN
 """
@@ -22,40 +24,50 @@ from onedpiece.images.reader import open_picture
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
-SHEET = Path(__file__).parents[1] / "docs/contact-sheet.jpg"
+DOCS = Path(__file__).parents[1] / "docs"
+BENCHMARKS = DOCS / "benchmarks.md"
+SHEET = DOCS / "contact-sheet.jpg"
 ON_SHEET = 12
 RIVAL = "webp"
 SMOOTH = "odp --grain 0"
 CODECS = ("odp", SMOOTH, "webp", "jpeg", "avif", "jxl")
+SUMMARY = (("psnr", "PSNR", 2), ("lpips_squeeze", "LPIPS", 3))  # metric, title, digits
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
 
 def main(pictures: Path, out: Path) -> None:
-    """Rewrite README. Raises OSError or OdpError if results are missing.
+    """Rewrite the tables and the contact sheet. Raises OSError or OdpError if results are missing.
 
     pictures, out: folders that the run was made from, and into.
     """
     _sheet(pictures, out).save(SHEET, quality=80)
+    write_tables()
+
+
+def write_tables() -> None:
+    """Rewrite the tables from the committed results."""
     rows = read_rows(RESULTS / "rd" / "results.csv")
-    found = curves(rows)
-    found[SMOOTH] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
+    points = curves(rows)
+    points[SMOOTH] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
-    versions = "; ".join(f"{name}: {text}" for name, text in facts["codecs"].items())
+    versions = ";\n".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})
-    psnr = _table(found, "psnr", 2, max)
-    lpips = _table(found, "lpips_squeeze", 3, min)
+    psnr = _table(points, "psnr", 2, max)
+    lpips = _table(points, "lpips_squeeze", 3, min)
     rates = (
-        f"PSNR in dB, mean of {count} pictures:\n\n{psnr}\n\nLPIPS (lower is better):\n\n{lpips}"
+        f"PSNR in dB, mean of {count} pictures:\n\n{psnr}\n\n"
+        f"LPIPS-squeeze (lower is better):\n\n{lpips}\n\n({versions})"
     )
-    text = README.read_text()
-    for name, inside in (
-        ("rates", f"{rates}\n\n({versions})"),
-        ("speed", (RESULTS / "speed.md").read_text().strip()),
-    ):
-        new = f"<!-- {name} -->\n{inside}\n<!-- end of {name} -->"
-        place = re.compile(PLACE.format(name), re.DOTALL)
-        text = place.sub(new.replace("\\", r"\\"), text)
-    README.write_text(text)
+    _fill_in(README, "summary", _summary(points))
+    _fill_in(BENCHMARKS, "rates", rates)
+    _fill_in(BENCHMARKS, "speed", (RESULTS / "speed.md").read_text().strip())
+
+
+def _fill_in(document: Path, name: str, table: str) -> None:
+    """Replace what stands between the two comments with this name."""
+    place = re.compile(PLACE.format(name), re.DOTALL)
+    text = f"<!-- {name} -->\n{table}\n<!-- end of {name} -->"
+    document.write_text(place.sub(lambda _: text, document.read_text()))
 
 
 def _sheet(pictures: Path, out: Path) -> Image.Image:
@@ -79,31 +91,55 @@ def _sheet(pictures: Path, out: Path) -> Image.Image:
     return contact_sheet(["original", *(f"{c}, {s}" for c, s in columns)], lines)
 
 
+def _summary(points: dict[str, list[Point]]) -> str:
+    """The scores of `odp` and its rival in one table."""
+    columns = [f"{title} {name}" for _, title, _ in SUMMARY for name in ("odp", "smooth", "WebP")]
+    lines = [_line(["tokens", "bytes", *columns]), "|---" * (2 + len(columns)) + "|"]
+    for point in _by_tokens(points):
+        row = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
+        for metric, _, digits in SUMMARY:
+            for codec in ("odp", SMOOTH, RIVAL):
+                row.append(_cell(_at(points, codec, point.setting), metric, digits))
+        lines.append(_line(row))
+    return "\n".join(lines)
+
+
 def _table(
-    found: dict[str, list[Point]], metric: str, digits: int, best: Callable[..., float]
+    points: dict[str, list[Point]], metric: str, digits: int, best: Callable[..., float]
 ) -> str:
     """Settings in tokens by codecs; the best of those with a file for every picture is bold."""
-    lines = ["| tokens | bytes | " + " | ".join(CODECS) + " |", "|---" * (2 + len(CODECS)) + "|"]
-    for ours in found["odp"]:
-        if not ours.setting.endswith("tokens"):
-            continue
-        points = {
-            codec: next((p for p in found.get(codec, []) if p.setting == ours.setting), None)
-            for codec in CODECS
+    lines = [_line(["tokens", "bytes", *CODECS]), "|---" * (2 + len(CODECS)) + "|"]
+    for point in _by_tokens(points):
+        row = {codec: _at(points, codec, point.setting) for codec in CODECS}
+        scores = {
+            codec: round(p.scores[metric], digits) for codec, p in row.items() if p and p.complete
         }
-        scores = {c: round(p.scores[metric], digits) for c, p in points.items() if p}
-        top = best(scores[c] for c, p in points.items() if p and p.complete)
-        cells = [ours.setting.removesuffix(" tokens"), f"{ours.bytes:.0f}"]
-        for codec, point in points.items():
-            if point is None:
-                cells.append("no file")
-            elif not point.complete:
-                cells.append(f"{scores[codec]:.{digits}f} ({point.pictures} of {point.of})")
-            else:
-                text = f"{scores[codec]:.{digits}f}"
-                cells.append(f"**{text}**" if scores[codec] == top else text)
-        lines.append(f"| {' | '.join(cells)} |")
+        top = best(scores.values())
+        cells = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
+        for codec, p in row.items():
+            text = _cell(p, metric, digits)
+            cells.append(f"**{text}**" if scores.get(codec) == top else text)
+        lines.append(_line(cells))
     return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _by_tokens(points: dict[str, list[Point]]) -> list[Point]:
+    return [point for point in points["odp"] if point.setting.endswith("tokens")]
+
+
+def _at(points: dict[str, list[Point]], codec: str, setting: str) -> Point | None:
+    return next((p for p in points.get(codec, []) if p.setting == setting), None)
+
+
+def _cell(point: Point | None, metric: str, digits: int) -> str:
+    if point is None:
+        return "no file"
+    score = f"{point.scores[metric]:.{digits}f}"
+    return score if point.complete else f"{score} ({point.pictures} of {point.of})"
 
 
 if __name__ == "__main__":

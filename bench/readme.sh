@@ -1,7 +1,9 @@
 #!/bin/sh
-# README's tables and plot, and docs/contact-sheet.jpg: sh bench/readme.sh PICTURES LPIPS
-# PICTURES: folder with pictures; LPIPS: folder with weights (see `odp bench rd --help`). Goes on where it was stopped;
-# remove runs/rd and runs/rd-smooth to begin anew, which a new model or file format needs.
+# The tables and plots of README and docs/benchmarks.md, and docs/contact-sheet.jpg:
+# sh bench/readme.sh PICTURES LPIPS
+# PICTURES: a folder of pictures; LPIPS: a folder of weights (see `odp bench rd --help`).
+# A run that was interrupted resumes; remove runs/rd and runs/rd-smooth first if the model or the
+# file format changed.
 set -eu
 cd "$(dirname "$0")/.."
 odp bench rd "$1" --lpips "$2" --out runs/rd --tokens 16,32,64,128,256 --bytes 96,192,384,1024
@@ -12,3 +14,4 @@ cp -r runs/rd/results.csv runs/rd/run.json runs/rd/tables.md runs/rd/json bench/
 cp runs/rd/plots/psnr.svg runs/rd/plots/lpips_squeeze.svg bench/results/rd/
 odp bench speed > bench/results/speed.md
 python -m onedpiece.bench.readme "$1" runs/rd
+python -m onedpiece.bench.overview
