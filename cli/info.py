@@ -1,4 +1,4 @@
-"""`odp info`: what a file holds, without any network."""
+"""`odp info`: what files contain; needs no network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json as json_module
 from pathlib import Path
 from typing import Any
 
-from onedpiece.cli import app, options
+from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli.inputs import Inputs
+from onedpiece.cli.report import Report, pluralise
 
 
 @app.command()
@@ -17,22 +19,23 @@ def info(
     json: options.Json = False,
 ) -> None:
     """Show dimensions, tokens, model and bytes of .odp files."""
-    from onedpiece.cli import batch, files
 
-    def look(path: Path) -> None:
+    def inspect(path: Path) -> None:
         facts = {"input": str(path), **describe(files.read(path))}
         print(json_module.dumps(facts) if json else _lines(facts))
 
-    inputs = batch.Inputs(paths or [], None, files_from, recursive)
-    batch.survey(inputs, look, batch.Report(quiet=False, json=json))
+    inputs = Inputs(paths or [], None, files_from, recursive)
+    with options.usage_errors():
+        failures = pipeline.survey(inputs, inspect, Report(quiet=False, json=json))
+    options.exit_after(failures)
 
 
 def describe(data: bytes) -> dict[str, Any]:
-    """Everything the bytes of a file say. Raises OdpError."""
+    """Everything that a file says about itself. Raises OdpError."""
     from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, parse
     from onedpiece.models.registry import installed
 
-    file = parse(data, max_pixels=MAX_SIDE**2)  # nothing is painted, so nothing is too large
+    file = parse(data, max_pixels=MAX_SIDE**2)  # nothing is decoded, so no picture is too large
     header = file.header
     alpha = file.part(ALPHA)
     names = [model.name for model in installed() if model.key == header.model]
@@ -61,11 +64,9 @@ def describe(data: bytes) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> str:
-    from onedpiece.cli.batch import counted
-
-    tokens = ("about " if facts["adaptive"] else "") + counted(facts["tokens"], "token")
+    tokens = ("about " if facts["adaptive"] else "") + pluralise(facts["tokens"], "token")
     if facts["tokens_here"] != facts["tokens_in_all"]:
-        tokens += f" (cut: {facts['tokens_here']} of {facts['tokens_in_all']} in all are here)"
+        tokens += f" (truncated: {facts['tokens_here']} of {facts['tokens_in_all']} tokens present)"
     parts = " + ".join(f"{size} {part}" for part, size in facts["bytes_by_part"].items() if size)
     if facts["alpha_bytes"]:
         parts += f"; alpha {facts['alpha_bytes']}"
@@ -74,6 +75,7 @@ def _lines(facts: dict[str, Any]) -> str:
     name = facts["model_name"] or "not installed"
     return (
         f"{facts['input']}: {facts['width']}x{facts['height']} {facts['mode']}, "
-        f"{counted(facts['tiles'], 'tile')} of {tokens}\n"
-        f"  model {facts['model']} ({name}), {facts['bytes']} bytes ({parts}), {facts['bpp']:.4f} bpp"
+        f"{pluralise(facts['tiles'], 'tile')} of {tokens}\n"
+        f"  model {facts['model']} ({name}), {facts['bytes']} bytes ({parts}), "
+        f"{facts['bpp']:.4f} bpp"
     )

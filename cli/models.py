@@ -1,4 +1,4 @@
-"""`odp models`: list, fetch, convert and remove models."""
+"""`odp models`: list, download, import, export and remove models."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from onedpiece.models.registry import Model
 
 models = typer.Typer(
-    help="List installed models (without a verb too), fetch published ones, convert and remove.",
+    help="List (the default), download, import, export and remove models.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 app.add_typer(models, name="models")
 
-# As models are found by name, a name is neither a path nor hidden.
+# A name becomes the name of a folder, so it must not be a path or start with a dot.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -44,7 +44,7 @@ def default(context: typer.Context, json: options.Json = False) -> None:
 
 @models.command("list")
 def list_models(json: options.Json = False) -> None:
-    """List installed models with their fingerprints and sizes."""
+    """List installed models with fingerprint, size and path."""
     from onedpiece.models.registry import installed
 
     for model in installed():
@@ -69,11 +69,11 @@ def list_models(json: options.Json = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(help="Name of a published model.")],
     revision: Annotated[
-        str | None, typer.Option(help="Commit or branch, instead of the one that odp knows.")
+        str | None, typer.Option(help="Commit or branch to use instead of the pinned one.")
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Download a published model, check it, and install it (needs the torch extra)."""
+    """Download, check and install a published model (needs the torch extra)."""
     from onedpiece.models.folder import check_free
     from onedpiece.models.hub import download
     from onedpiece.models.registry import user_folders
@@ -93,11 +93,11 @@ def pull(
 def import_file(
     file: Annotated[Path, typer.Argument(help="pytorch_model.bin or model.safetensors.")],
     name: Annotated[
-        str | None, typer.Option(help="Name for it; that of its shape if none.")
+        str | None, typer.Option(help="Name to install it under; by default, that of its size.")
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Install a published model from a file that is here (needs the torch extra)."""
+    """Install a published model from a local file (needs the torch extra)."""
     from onedpiece.models.registry import user_folders
 
     try:
@@ -109,14 +109,14 @@ def import_file(
 
 @models.command()
 def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
-    """Remove a model from the user's folders."""
+    """Remove an installed model."""
     from onedpiece.models.registry import BUNDLED, installed
 
     named = [model.path for model in installed() if model.name == _checked(name)]
     if not named:
         raise UnknownModel(f"no model '{name}' is installed")
     if named[0].parent == BUNDLED:
-        raise OdpError(f"{name} comes with odp and stays")
+        raise OdpError(f"{name} comes with odp and cannot be removed")
     shutil.rmtree(named[0])
     print(f"{named[0]}: removed")
 
@@ -128,9 +128,9 @@ def export(
     precision: Annotated[Precision, typer.Option(help="How to store the weights.")],
     force: options.Force = False,
 ) -> None:
-    """Write a model in another precision, and measure what that changes (needs the torch extra).
+    """Write a model in another precision and measure the difference (needs the torch extra).
 
-    Files of one precision decode with all others.
+    Files encoded in one precision can be decoded in any other.
     """
     from onedpiece.bench.demo import PICTURES
     from onedpiece.models.folder import check_free
@@ -149,7 +149,7 @@ def export(
 
 def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
-        raise typer.BadParameter(f"'{name}' is no name of a model")
+        raise typer.BadParameter(f"'{name}' is not a valid model name")
     return name
 
 

@@ -1,11 +1,13 @@
-"""`odp verify`: whether files are complete and undamaged, without any network."""
+"""`odp verify`: whether files are complete and valid; needs no network."""
 
 from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
 
-from onedpiece.cli import app, options
+from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli.inputs import Inputs
+from onedpiece.cli.report import Report, truncation
 
 
 @app.command()
@@ -16,21 +18,19 @@ def verify(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Check that .odp files are complete, keep the rules of the format and name an installed model.
+    """Check that .odp files are complete and valid, and that their model is installed.
 
-    Tokens carry no checksum: a wrong one is a wrong picture, not an error.
+    Tokens have no checksum: a wrong token gives a wrong picture, not an error.
     """
     from onedpiece.bitstream import ALPHA, EXIF, ICC, MAX_SIDE, XMP, expand, parse
     from onedpiece.bitstream.alpha import unpack_alpha
-    from onedpiece.cli import batch, files
     from onedpiece.errors import DamagedFile
     from onedpiece.models.registry import find_by_key
 
     def look(path: Path) -> None:
-        file = parse(files.read(path), max_pixels=MAX_SIDE**2)  # nothing is painted
+        file = parse(files.read(path), max_pixels=MAX_SIDE**2)  # nothing is decoded
         if file.is_cut:
-            total = file.allocation.total
-            raise DamagedFile(f"the file is cut: {file.arrived} of {total} tokens are here")
+            raise DamagedFile(truncation(file))
         alpha = file.part(ALPHA)
         if alpha is not None:
             unpack_alpha(alpha, file.header.width, file.header.height)
@@ -43,5 +43,7 @@ def verify(
         elif not quiet:
             print(f"{path}: complete")
 
-    inputs = batch.Inputs(paths or [], None, files_from, recursive)
-    batch.survey(inputs, look, batch.Report(quiet, json))
+    inputs = Inputs(paths or [], None, files_from, recursive)
+    with options.usage_errors():
+        failures = pipeline.survey(inputs, look, Report(quiet, json))
+    options.exit_after(failures)

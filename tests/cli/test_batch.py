@@ -63,7 +63,8 @@ class TestInputs:
         result = odp("encode", tmp_path / "empty", "--out-dir", tmp_path / "out")
         assert result.code == 1
         assert result.stderr == (
-            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; --recursive looks below it too\n"
+            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; "
+            "use --recursive to search the folders in it\n"
         )
 
     def test_a_folder_in_place_of_a_file_is_wrong_usage(self, odp, album, tmp_path):
@@ -393,4 +394,4 @@ class TestTerminal:
         (tmp_path / "b.odp").write_bytes(one_tile[:-50])
         code, _, seen = self.run(tmp_path, "decode", "a.odp", "b.odp", "--out-dir", "out")
         assert code == 0
-        assert "b.odp: the file is cut" in seen.replace("\r\n", "")
+        assert "b.odp: the file is truncated" in seen.replace("\r\n", "")

@@ -117,7 +117,7 @@ class TestDecode:
         assert result.code == 0
         assert result.stderr == (
             "cut.odp -> out.png  400x200, 10 tokens used\n"
-            "odp: cut.odp: the file is cut: 20 of 64 tokens are here\n"
+            "odp: cut.odp: the file is truncated: it has 20 of 64 tokens\n"
         )
         result = run_odp("decode", "cut.odp", "out.png", "--json", "--force")
         facts = json.loads(result.stdout)
@@ -127,7 +127,7 @@ class TestDecode:
         result = run_odp(
             "decode", "-", "out.png", stdin=one_tile[: parse(one_tile).sizes()["header"]]
         )
-        assert "the file is cut: 0 of 64 tokens are here" in result.stderr
+        assert "the file is truncated: it has 0 of 64 tokens" in result.stderr
         with Image.open(tmp_path / "out.png") as decoded:
             assert (np.asarray(decoded) == codec.model.blank).all()
 
@@ -384,7 +384,7 @@ class TestVerify:
 
     def test_cut_damaged_and_foreign_files(self, odp, one_tile, uninstalled, tmp_path):
         bad = {
-            "cut": (one_tile[:-1], "the file is cut: "),
+            "cut": (one_tile[:-1], "the file is truncated: "),
             "damaged": (one_tile[:6] + b"\xff" + one_tile[7:], "damaged"),
             "longer": (one_tile + b"\0", "after the last"),
             "foreign": (uninstalled, "model"),
@@ -406,13 +406,13 @@ class TestVerify:
             good, bad = map(json.loads, result.stdout.splitlines())
             assert result.code == 1
             assert good == {"input": "tree/a.odp", "complete": True}
-            assert bad["input"] == "tree/deep/b.odp" and "is cut" in bad["error"]
+            assert bad["input"] == "tree/deep/b.odp" and "is truncated" in bad["error"]
             assert run_odp("info", *arguments, stdin=listed).stdout.count(b"256x256 RGB") == 2
 
     def test_a_cut_file_can_be_refused_by_decode_too(self, odp, one_tile, tmp_path):
         (tmp_path / "x.odp").write_bytes(one_tile[:-1])
         result = odp("decode", "--no-allow-truncated", tmp_path / "x.odp", tmp_path / "y.png")
-        assert result.code == 1 and "63 of 64 tokens are here" in result.stderr
+        assert result.code == 1 and "it has 63 of 64 tokens" in result.stderr
         assert not (tmp_path / "y.png").exists()
         assert odp("decode", tmp_path / "x.odp", tmp_path / "y.png").code == 0
 

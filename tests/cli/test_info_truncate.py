@@ -57,7 +57,7 @@ class TestInfo:
         odp_file.write_bytes(two_tiles[:-30])
         here = parse(two_tiles[:-30]).arrived
         assert 0 < here < 60
-        says = f"2 tiles of 32 tokens (cut: {here} of 64 in all are here)"
+        says = f"2 tiles of 32 tokens (truncated: {here} of 64 tokens present)"
         assert says.encode() in odp("info", odp_file).stdout
         assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == here
 
