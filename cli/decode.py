@@ -114,9 +114,7 @@ def _format_of(target: Path) -> str:
     Image.init()
     name = Image.registered_extensions().get(target.suffix.lower())
     if name not in FORMATS or name not in Image.SAVE:
-        raise OutputError(
-            f"{target}: the extension does not name a picture format that can be written"
-        )
+        raise OutputError(f"{target}: the extension is not that of a writable picture format")
     return name
 
 

@@ -151,7 +151,7 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more p
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON per file to stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
 
 
 def colour(name: str | None) -> tuple[int, int, int] | None:
