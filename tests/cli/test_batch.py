@@ -133,9 +133,9 @@ class TestTrees:
             "encode", "--files-from", "-", "--out-dir", "out", "-n", 1, stdin=listed.encode()
         )
         assert result.code == 0
-        found = self.outputs(tree.parent / "out")
-        assert found[:2] == ["album/a.odp", "album/more/a.odp"]
-        assert found[2].endswith("album/more/deep/d.odp") and not found[2].startswith("/")
+        outputs = self.outputs(tree.parent / "out")
+        assert outputs[:2] == ["album/a.odp", "album/more/a.odp"]
+        assert outputs[2].endswith("album/more/deep/d.odp") and not outputs[2].startswith("/")
 
     def test_no_name_in_a_list_leads_out_of_the_output_folder(self, odp, tree, tmp_path):
         (tmp_path / "list").write_text("album/../album/a.png\n")

@@ -117,15 +117,17 @@ class TestDecode:
 
     def test_a_truncated_file_is_decoded_with_a_warning(self, odp, two_tiles, tmp_path):
         header = parse(two_tiles).sizes()["header"]
-        (tmp_path / "cut.odp").write_bytes(two_tiles[: header + 3 * 10])  # 2 tiles: 3 bytes a token
-        result = odp("decode", "cut.odp", "out.png")
+        (tmp_path / "short.odp").write_bytes(
+            two_tiles[: header + 3 * 10]
+        )  # 2 tiles: 3 bytes a token
+        result = odp("decode", "short.odp", "out.png")
         assert result.code == 0
         assert result.stderr == (
-            "cut.odp -> out.png  400x200, 10 tokens used\n"
-            "odp: cut.odp: the file is truncated: it has 20 of 64 tokens\n"
+            "short.odp -> out.png  400x200, 10 tokens used\n"
+            "odp: short.odp: the file is truncated: it has 20 of 64 tokens\n"
         )
-        (tmp_path / "cut.odp").write_bytes(two_tiles[: header + 3])
-        result = odp("decode", "cut.odp", "out.png", "--json", "--force")
+        (tmp_path / "short.odp").write_bytes(two_tiles[: header + 3])
+        result = odp("decode", "short.odp", "out.png", "--json", "--force")
         facts = json.loads(result.stdout)
         assert (facts["tokens"], facts["tokens_in_complete_file"]) == (1, 32)
 
@@ -372,7 +374,7 @@ class TestVerify:
         self, odp, one_tile, uninstalled, tmp_path
     ):
         bad = {
-            "cut": (one_tile[:-1], "the file is truncated: "),
+            "truncated": (one_tile[:-1], "the file is truncated: "),
             "damaged": (one_tile[:6] + b"\xff" + one_tile[7:], "damaged"),
             "longer": (one_tile + b"\0", "after the last"),
             "foreign": (uninstalled, "model"),

@@ -17,7 +17,7 @@ def odp_file(tmp_path, two_tiles):
 
 
 class TestInfo:
-    def test_text_says_what_the_file_is(self, odp, odp_file, codec, two_tiles):
+    def test_text_describes_the_file(self, odp, odp_file, codec, two_tiles):
         sizes = parse(two_tiles).sizes()
         result = odp("info", odp_file)
         assert (result.code, result.stderr) == (0, "")
@@ -28,7 +28,7 @@ class TestInfo:
             f"({sizes['header']} header + 96 tokens), {8 * len(two_tiles) / 80_000:.4f} bpp"
         )
 
-    def test_json_says_it_to_programs(self, odp, odp_file, codec, two_tiles):
+    def test_json_has_all_fields(self, odp, odp_file, codec, two_tiles):
         sizes = parse(two_tiles).sizes()
         facts = json.loads(odp("info", odp_file, "--json").stdout)
         assert facts == {
@@ -53,15 +53,15 @@ class TestInfo:
             "bpp": round(8 * len(two_tiles) / 80_000, 5),
         }
 
-    def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
+    def test_a_truncated_file_shows_how_many_tokens_are_present(self, odp, odp_file, two_tiles):
         odp_file.write_bytes(two_tiles[:-30])
-        here = parse(two_tiles[:-30]).arrived
-        assert 0 < here < 60
-        says = f"2 tiles of 32 tokens (truncated: {here} of 64 tokens present)"
-        assert says.encode() in odp("info", odp_file).stdout
-        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == here
+        arrived = parse(two_tiles[:-30]).arrived
+        assert 0 < arrived < 60
+        text = f"2 tiles of 32 tokens (truncated: {arrived} of 64 tokens present)"
+        assert text.encode() in odp("info", odp_file).stdout
+        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == arrived
 
-    def test_a_model_that_is_not_here_does_not_matter(self, odp, tmp_path, uninstalled):
+    def test_a_model_that_is_not_installed_does_not_matter(self, odp, tmp_path, uninstalled):
         (tmp_path / "x.odp").write_bytes(uninstalled)
         result = odp("info", tmp_path / "x.odp")
         assert result.code == 0
@@ -77,8 +77,8 @@ class TestInfo:
         assert result.stderr.startswith(f"odp: {tmp_path / 'bad.odp'}: ")
         assert result.stderr.count("\n") == 1
 
-    def test_it_reads_stdin(self, run_odp, two_tiles):
-        result = run_odp("info", "-", stdin=two_tiles)
+    def test_it_reads_stdin(self, odp, two_tiles):
+        result = odp("info", "-", stdin=two_tiles)
         assert result.code == 0
         assert result.stdout.startswith(b"-: 400x200")
 
@@ -116,7 +116,7 @@ class TestModels:
         (line,) = odp("models").stdout.decode().splitlines()
         assert line.split()[:2] == ["default", codec.model.key.hex()]
 
-    def test_json_tells_fingerprint_size_and_place(self, odp, codec):
+    def test_json_has_all_fields_of_a_model(self, odp, codec):
         assert json.loads(odp("models", "--json").stdout) == {
             "name": "default",
             "fingerprint": codec.model.fingerprint,
@@ -128,7 +128,7 @@ class TestModels:
             "source": {},
         }
 
-    def test_weights_that_were_changed_are_told(self, odp, codec, tmp_path, monkeypatch):
+    def test_changed_weights_are_reported(self, odp, codec, tmp_path, monkeypatch):
         copy = tmp_path / "models" / "copy"
         shutil.copytree(codec.model.path, copy)
         with (copy / "weights.safetensors").open("r+b") as weights:
