@@ -21,8 +21,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: every failure is one line on stderr and exit code 1 (2 for wrong usage)."""
-    from onedpiece.cli import (  # noqa: F401  (they register themselves)
+    """Entry point. A failure prints one line on stderr; exit code 1, or 2 for wrong usage."""
+    from onedpiece.cli import (  # noqa: F401  (importing a verb registers it)
         analyze,
         bench,
         decode,
@@ -36,15 +36,17 @@ def main() -> None:
 
     _open_streams()
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
-    # A file name that is not text must not stop a listing.
+    # A file name that is not valid Unicode must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that partial files are removed
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # runs `finally`, which removes partial files
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has stopped; Python's own flush at exit must not complain.
+        # The reader has closed our stdout. Python must not fail when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (OdpError, OSError) as error:
@@ -55,14 +57,14 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Standard streams that whoever started us has closed are the null device."""
+    """Replace standard streams that are closed by the null device."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(value: bool) -> None:
+    if value:
         import onedpiece
 
         print(f"odp {onedpiece.__version__}")
@@ -72,7 +74,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     debug: bool = typer.Option(
-        False, "--debug", help="Show a traceback on failure (before the verb)."
+        False, "--debug", help="Show a traceback on failure. Must precede the verb."
     ),
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."

@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from onedpiece.cli import app, files, options
-from onedpiece.errors import DamagedFile, OutputError
+from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli.inputs import Inputs, Job, check_streams, plan
+from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
+from onedpiece.constants import MAX_TOKENS
+from onedpiece.errors import OutputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from onedpiece.bitstream import OdpFile
-    from onedpiece.images.reader import Picture
-
-# A lossy output should not add losses of its own that anybody sees.
-WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI", "SGI"}
-WITH_METADATA = {"PNG", "JPEG", "WEBP", "TIFF", "AVIF"}
-IN_COLOUR_ONLY = {("QOI", "L"): "RGB", ("QOI", "LA"): "RGBA", ("SGI", "LA"): "RGBA"}
-TIFF_XMP = 700  # tag
-SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    from onedpiece.codec import Codec
+    from onedpiece.encoded_image import EncodedImage
+    from onedpiece.images.color import Color
+    from onedpiece.images.picture import Picture
 
 
 @app.command()
 def decode(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout.", readable=False
-        ),
-    ] = None,
-    tokens: Annotated[
-        int,
-        typer.Option(
-            "--tokens", "-n", min=1, max=256, help="Use at most so many tokens of each tile."
-        ),
-    ] = 256,
+    paths: options.OdpFilesAndOut = None,
+    tokens: options.DecodeTokens = MAX_TOKENS,
     grain: options.Grain = 1.0,
-    allow_truncated: Annotated[
-        bool, typer.Option(help="Decode files that were cut off, with a warning, or refuse them.")
-    ] = True,
+    allow_truncated: options.AllowTruncated = True,
     background: options.Background = None,
     out_dir: options.OutDir = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     skip_existing: options.SkipExisting = False,
-    model: Annotated[
-        str, typer.Option(help="Consider this model (a directory) beside the installed ones.")
-    ] = "default",
+    model: options.DecodeModel = "default",
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
@@ -58,119 +37,76 @@ def decode(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Decode .odp files, complete or cut, to pictures (PNG, or what OUT's extension says)."""
-    paths = paths or []
-    options.check_streams(paths, out_dir, json)
-    behind = options.colour(background)
+    """Decode .odp files, also truncated ones, to PNG or the format of OUT's extension."""
+    inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing)
+    report = Report(quiet, json)
+    with options.usage_errors():
+        check_streams(inputs, json)
+        jobs = plan(inputs, ".png", {".odp"})
+    backdrop = options.colour(background)
 
-    from onedpiece.bitstream import Header
-    from onedpiece.cli import batch
     from onedpiece.codec import Codec
 
-    def weigh(job: batch.Job) -> int:
-        return (
-            0
-            if job.source == files.STREAM
-            else Header.unpack(files.beginning(job.source))[0].pixels
+    with tile_progress(jobs, _count_pixels, report) as advance:
+        codec = Codec(model, device, threads, max_pixels=max_pixels)
+
+        def write(job: Job, image: EncodedImage, picture: Picture) -> Outcome:
+            files.write(job.target, _file_bytes(picture, job.target, backdrop), force)
+            return _outcome(image, tokens)
+
+        work = pipeline.Work(
+            count_pixels=_count_pixels,
+            read=lambda job: _read(job, codec, allow_truncated),
+            process=lambda images: codec.decode_pictures(
+                images, tokens, realism=grain, progress=advance
+            ),
+            write=write,
         )
-
-    def write(job: batch.Job, file: OdpFile, picture: Picture) -> batch.Done:
-        files.write(job.target, _picture_bytes(picture, job.target, behind), force)
-        header = file.header
-        used = min(tokens, -(-file.arrived // header.grid.count))
-        facts = {
-            "width": header.width,
-            "height": header.height,
-            "tokens": used,
-            "tokens_in_complete_file": header.tokens_per_tile,
-            "cut": file.is_cut,
-        }
-        line = f"{header.width}x{header.height}, {batch.counted(used, 'token')} used"
-        return batch.Done(facts, line, _cut(file) if file.is_cut else None)
-
-    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing)
-    jobs = batch.plan(inputs, ".png", {".odp"})
-    with batch.tile_bar(jobs, weigh, quiet or json) as advance:
-        codec = Codec(model, device, threads, max_pixels=max_pixels, progress=advance, grain=grain)
-
-        def read(job: batch.Job) -> OdpFile:
-            _format_of(job.target)
-            file = codec.parse(files.read(job.source))
-            if file.is_cut and not allow_truncated:
-                raise DamagedFile(_cut(file))
-            codec.model_of(file)
-            return file
-
-        work = batch.Work(weigh, read, lambda parsed: codec.decode_files(parsed, tokens), write)
-        batch.run(inputs, jobs, work, batch.Report(quiet, json), force)
+        failures = pipeline.run(inputs, jobs, work, report, force)
+    options.exit_after(failures)
 
 
-def _cut(file: OdpFile) -> str:
-    return f"the file is cut: {file.arrived} of {file.allocation.total} tokens are here"
+def _count_pixels(job: Job) -> int:
+    from onedpiece.bitstream.header import Header
+
+    return Header.unpack(files.read_start(job.source))[0].pixels
 
 
-def _format_of(target: Path) -> str:
-    """Pillow's name of the format that an output name asks for. Raises OutputError."""
-    from PIL import Image
-
-    from onedpiece.images.reader import FORMATS
-
-    if target == files.STREAM:
-        return "PNG"
-    Image.init()
-    name = Image.registered_extensions().get(target.suffix.lower())
-    if name not in FORMATS or name not in Image.SAVE:
-        raise OutputError(f"{target}: the name ends in no picture format that can be written")
-    return name
+def _read(job: Job, codec: Codec, allow_truncated: bool) -> EncodedImage:
+    """The parsed file, after checks that need no decoding: its model, and the output format."""
+    _format(job.target)
+    image = codec.parse(files.read(job.source))
+    codec.model_of(image)
+    if not allow_truncated:
+        image.check_complete()
+    return image
 
 
-def _metadata_options(image: Image, name: str) -> dict[str, object]:
-    """What Pillow has to be told so that it writes the metadata too, as far as the format can hold it."""
-    from PIL import Image, PngImagePlugin
-
-    options: dict[str, object] = {}
-    if name in WITH_METADATA:
-        kinds = ("exif", "icc_profile", "xmp")
-        options = {kind: image.info[kind] for kind in kinds if kind in image.info}
-    if name == "PNG" and "xmp" in options:
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8", "replace"))  # type: ignore[attr-defined]
-        options["pnginfo"] = text
-    if name == "TIFF" and "xmp" in options:
-        tags = Image.Exif()
-        tags.load(image.info.get("exif", b""))
-        tags[TIFF_XMP] = options.pop("xmp")
-        options["exif"] = tags
-    return options
+def _outcome(image: EncodedImage, max_tokens: int) -> Outcome:
+    header = image.header
+    tokens = min(max_tokens, -(-image.num_tokens // header.grid.count))
+    fields = {
+        "width": header.width,
+        "height": header.height,
+        "tokens": tokens,
+        "tokens_in_complete_file": header.tokens_per_tile,
+        "cut": image.is_truncated,
+    }
+    line = f"{header.width}x{header.height}, {pluralise(tokens, 'token')} used"
+    return Outcome(fields, line, image.truncation)
 
 
-def _picture_bytes(
-    picture: Picture, target: Path, background: tuple[int, int, int] | None
-) -> bytes:
-    from onedpiece.images.reader import flattened
+def _format(target: Path) -> str:
+    """Pillow's name of the format for an output path. Raises OutputError."""
+    from onedpiece.images.writer import format_for
 
-    out = io.BytesIO()
+    return "PNG" if target == files.STREAM else format_for(target)
+
+
+def _file_bytes(picture: Picture, target: Path, background: Color | None) -> bytes:
+    from onedpiece.images.writer import to_file_bytes
+
     try:
-        name = _format_of(target)
-        if background is not None:
-            picture = flattened(picture, background)
-        image = _held_by(picture, name)
-        image.save(out, name, **SAVE_OPTIONS.get(name, {}), **_metadata_options(image, name))
-    except OutputError:
-        raise
-    except Exception as error:  # Pillow's plugins raise what they like, for broken metadata too
-        raise OutputError(f"{target} cannot be written: {error}") from error
-    return out.getvalue()
-
-
-def _held_by(picture: Picture, name: str) -> Image:
-    """The picture as a format can hold it. Raises OutputError if its transparency would be lost."""
-    from onedpiece.images.reader import in_srgb, to_pillow
-
-    if name not in WITH_METADATA:
-        picture = in_srgb(picture)  # no profile could say otherwise
-    image = to_pillow(picture)
-    if image.mode in {"LA", "RGBA"} and name not in WITH_ALPHA:
-        raise OutputError(f"{name} has no transparency: write a PNG, or use --background")
-    mode = IN_COLOUR_ONLY.get((name, image.mode))
-    return image.convert(mode) if mode else image
+        return to_file_bytes(picture, _format(target), background)
+    except OutputError as error:
+        raise OutputError(f"{target}: {error}") from error

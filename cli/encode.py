@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import warnings
+from typing import TYPE_CHECKING
 
 import typer
 
-from onedpiece.cli import app, options
+from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli.inputs import Inputs, Job, UsageError, check_streams, plan
+from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
+from onedpiece.constants import MAX_TOKENS
 
 if TYPE_CHECKING:
+    from onedpiece.encoded_image import EncodedImage
+    from onedpiece.images.picture import Picture
+    from onedpiece.images.reader import ReadOptions
     from onedpiece.rate_control import Target
 
 
 @app.command()
 def encode(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--tokens", "-n", min=1, max=256, help="Tokens for each 256x256 tile. [default: 256]"
-        ),
-    ] = None,
-    max_bytes: Annotated[
-        int | None, typer.Option("--bytes", min=1, help="Whole file at most so many bytes.")
-    ] = None,
-    bpp: Annotated[
-        float | None, typer.Option(help="Whole file at most so many bits a pixel.")
-    ] = None,
-    psnr: Annotated[
-        float | None,
-        typer.Option(help="As few tokens as give so many decibels (slow: it decodes)."),
-    ] = None,
-    adaptive: Annotated[
-        bool,
-        typer.Option(
-            "--adaptive",
-            help="More of the tokens where there is detail (always so without --tokens).",
-        ),
-    ] = False,
+    paths: options.PicturesAndOut = None,
+    tokens: options.EncodeTokens = None,
+    max_bytes: options.MaxBytes = None,
+    bpp: options.Bpp = None,
+    psnr: options.Psnr = None,
+    adaptive: options.Adaptive = False,
     effort: options.Effort = 1,
     background: options.Background = None,
-    metadata: Annotated[
-        str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
-    ] = "none",
+    metadata: options.Metadata = "none",
     out_dir: options.OutDir = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
@@ -62,63 +43,28 @@ def encode(
     json: options.Json = False,
 ) -> None:
     """Encode pictures as .odp files."""
-    paths = paths or []
-    options.check_streams(paths, out_dir, json)
-    target = _target(tokens, max_bytes, bpp, psnr, adaptive)
+    inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing, "pictures")
+    report = Report(quiet, json)
+    with options.usage_errors():
+        check_streams(inputs, json)
+        target = _target(tokens, max_bytes, bpp, psnr, adaptive)
+        jobs = _plan(inputs)
+    read_options = _read_options(max_pixels, background, metadata)
 
-    import warnings
-
-    from PIL import Image
-
-    from onedpiece.bitstream import Header
-    from onedpiece.cli import batch, files
     from onedpiece.codec import Codec
-    from onedpiece.images.reader import Picture, Reading, open_lazily, open_picture, suffixes
 
-    # A picture either can be read, or is reported in one line.
-    warnings.filterwarnings("ignore", module="PIL")
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow fails at twice this number
-    if out_dir is None and len(paths) == 2 and paths[1].suffix.lower() in suffixes():
-        raise typer.BadParameter(
-            f"{paths[1]} is named like a picture: for several inputs use --out-dir"
+    with files.silence_c_libraries(), tile_progress(jobs, _count_pixels, report) as advance:
+        codec = Codec(model, device, threads, max_pixels=max_pixels)
+        work = pipeline.Work(
+            count_pixels=_count_pixels,
+            read=lambda job: _read(job, read_options),
+            process=lambda pictures: codec.encode_pictures(
+                pictures, target, effort=effort, progress=advance
+            ),
+            write=lambda job, _, image: _write(job, image, force),
         )
-    reading = Reading(max_pixels, options.colour(background), _kinds(metadata))
-
-    def weigh(job: batch.Job) -> int:
-        with open_lazily(job.source) as image:
-            return image.width * image.height
-
-    def read(job: batch.Job) -> Picture:
-        source = job.source if files.is_regular(job.source) else files.read(job.source)
-        return open_picture(source, reading)
-
-    def write(job: batch.Job, picture: Picture, data: bytes) -> batch.Done:
-        files.write(job.target, data, force)
-        header, _ = Header.unpack(data)
-        used = header.tokens_per_tile
-        bpp = 8 * len(data) / header.pixels
-        facts = {
-            "width": header.width,
-            "height": header.height,
-            "tokens": used,
-            "bytes": len(data),
-            "bpp": round(bpp, 5),
-        }
-        size = f"{header.width}x{header.height}"
-        return batch.Done(
-            facts, f"{size}, {batch.counted(used, 'token')}, {len(data)} bytes, {bpp:.4f} bpp"
-        )
-
-    inputs = batch.Inputs(paths, out_dir, files_from, recursive, skip_existing, "pictures")
-    jobs = batch.plan(inputs, ".odp", suffixes())
-    with files.silent_libraries(), batch.tile_bar(jobs, weigh, quiet or json) as advance:
-        codec = Codec(
-            model, device, threads, max_pixels=max_pixels, progress=advance, effort=effort
-        )
-        work = batch.Work(
-            weigh, read, lambda pictures: codec.encode_pictures(pictures, target), write
-        )
-        batch.run(inputs, jobs, work, batch.Report(quiet, json), force)
+        failures = pipeline.run(inputs, jobs, work, report, force)
+    options.exit_after(failures)
 
 
 def _target(
@@ -128,22 +74,72 @@ def _target(
     psnr: float | None,
     adaptive: bool,
 ) -> Target:
+    """What the sizes of the files are chosen by. Raises UsageError."""
     from onedpiece.rate_control import Target
 
     if (max_bytes, bpp, psnr) == (None, None, None):
-        tokens = tokens or 256
+        tokens = tokens or MAX_TOKENS
     try:
         return Target(tokens, max_bytes, bpp, psnr, adaptive)
     except ValueError:
-        raise typer.BadParameter(
-            "give one of --tokens, --bytes, --bpp and --psnr, a number above 0"
+        raise UsageError(
+            "give only one of --tokens, --bytes, --bpp and --psnr, and a number above 0"
         ) from None
 
 
-def _kinds(asked: str) -> frozenset[str]:
-    from onedpiece.images.reader import METADATA
+def _plan(inputs: Inputs) -> list[Job]:
+    """The jobs. Raises UsageError, also if OUT looks like a second picture: `odp encode *.png`."""
+    from onedpiece.images.reader import suffixes
 
-    kinds = {"none": set(), "all": set(METADATA)}.get(asked, set(asked.split(",")))
-    if not kinds <= set(METADATA):
-        raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(METADATA)}")
-    return frozenset(kinds)
+    out = inputs.paths[1] if len(inputs.paths) == 2 and inputs.out_dir is None else None
+    if out is not None and out.suffix.lower() in suffixes():
+        raise UsageError(f"{out} has the name of a picture: for several inputs use --out-dir")
+    return plan(inputs, ".odp", suffixes())
+
+
+def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:
+    """How to read pictures. Raises typer.BadParameter."""
+    from PIL import Image
+
+    from onedpiece.images.metadata import INFO_KEYS
+    from onedpiece.images.reader import ReadOptions
+
+    kinds = {"none": set(), "all": set(INFO_KEYS)}.get(metadata, set(metadata.split(",")))
+    if not kinds <= set(INFO_KEYS):
+        raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
+    # A picture is read without warnings, or its failure is reported in one line.
+    warnings.filterwarnings("ignore", module="PIL")
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number
+    return ReadOptions(max_pixels, options.colour(background), frozenset(kinds))
+
+
+def _count_pixels(job: Job) -> int:
+    from onedpiece.images.reader import open_lazily
+
+    with open_lazily(job.source) as image:
+        return image.width * image.height
+
+
+def _read(job: Job, read_options: ReadOptions) -> Picture:
+    from onedpiece.images.reader import open_picture
+
+    source = job.source if files.is_regular(job.source) else files.read(job.source)
+    return open_picture(source, read_options)
+
+
+def _write(job: Job, image: EncodedImage, force: bool) -> Outcome:
+    data, header = image.to_bytes(), image.header
+    files.write(job.target, data, force)
+    tokens = header.tokens_per_tile
+    bpp = 8 * len(data) / header.pixels
+    fields = {
+        "width": header.width,
+        "height": header.height,
+        "tokens": tokens,
+        "bytes": len(data),
+        "bpp": round(bpp, 5),
+    }
+    size = f"{header.width}x{header.height}"
+    return Outcome(
+        fields, f"{size}, {pluralise(tokens, 'token')}, {len(data)} bytes, {bpp:.4f} bpp"
+    )

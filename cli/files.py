@@ -1,4 +1,4 @@
-"""Reading inputs and writing outputs: standard streams, atomic replacement, no silent overwriting."""
+"""Read inputs and write outputs: standard streams, atomic replacement, no silent overwriting."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
 
-STREAM = Path("-")
-MAX_INPUT = 512 << 20  # bytes; far above the largest .odp file that the limits on pixels allow
+STREAM = Path("-")  # standard input or output
+MAX_INPUT = 512 << 20  # bytes; far above the largest .odp file within the limits on pixels
+HEADER_BYTES = 64  # at least as long as any header
+ERRORS = (OdpError, OSError, MemoryError)  # failures of one file, after which others go on
 
 
 def read(path: Path) -> bytes:
-    """A whole file, or standard input for "-". Raises OdpError or LimitExceeded."""
+    """Read a whole file, or standard input for "-". Raises OdpError or LimitExceeded."""
     try:
         if path == STREAM:
             data = sys.stdin.buffer.read(MAX_INPUT + 1)
@@ -30,55 +32,55 @@ def read(path: Path) -> bytes:
     return data
 
 
-def beginning(path: Path) -> bytes:
-    """Enough of a file for its header. Raises OdpError."""
+def read_start(path: Path) -> bytes:
+    """Read enough of a file to contain its header. Raises OdpError."""
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(HEADER_BYTES)
     except OSError as error:
         raise OdpError(f"cannot be opened: {error.strerror}") from error
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a path names a file that can be read more than once: no stream, no pipe."""
+    """Whether a path is a file that can be read twice, not a standard stream or a pipe."""
     return path != STREAM and path.is_file()
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and what is above it. Raises OutputError."""
+    """Create a folder and its missing parents. Raises OutputError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be made: {error.strerror}") from error
+        raise OutputError(f"{path} cannot be created: {error.strerror}") from error
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raise OutputError if writing to `path` would overwrite something unasked."""
+    """Raise OutputError if `path` is a folder, or a file that may not be overwritten."""
     try:
-        folder, file = path.is_dir(), path != STREAM and path.is_file()
+        is_folder, is_file = path.is_dir(), is_regular(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    if folder:
-        raise OutputError(f"{path} is a directory: use --out-dir to write into it")
-    if file and not force:
+    if is_folder:
+        raise OutputError(f"{path} is a folder: use --out-dir to write into it")
+    if is_file and not force:
         raise OutputError(f"{path} exists: use --force to overwrite it")
 
 
 def write(path: Path, data: bytes, force: bool) -> None:
     """Write to standard output for "-", else to a temporary file that is renamed when complete.
 
-    Raises OutputError.
+    Raises OutputError, and BrokenPipeError if the reader of standard output has closed it.
     """
     try:
         if path == STREAM:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         elif path.exists() and not path.is_file():
-            path.write_bytes(data)  # a device or a pipe is written to, never replaced
+            path.write_bytes(data)  # a device or a pipe must not be replaced by a file
         else:
             _replace(Path(os.path.realpath(path)), data, force)
     except BrokenPipeError:
-        raise  # nobody reads our output any more
+        raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -94,18 +96,21 @@ def _replace(path: Path, data: bytes, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def silent_libraries() -> Iterator[None]:
-    """Keep off stderr what libraries in C, such as libtiff, print there about broken pictures; Python's stays."""
+def silence_c_libraries() -> Iterator[None]:
+    """Discard what C libraries print on stderr, such as libtiff about broken pictures.
+
+    What Python prints on stderr still appears. With `odp --debug`, so does everything else.
+    """
     if os.environ.get("ODP_DEBUG"):
         yield
         return
-    before, kept = sys.stderr, os.dup(2)
-    with open(kept, "w", buffering=1, errors="backslashreplace") as ours:
-        sys.stderr = ours
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+    stderr, copy = sys.stderr, os.dup(2)
+    with open(copy, "w", buffering=1, errors="backslashreplace") as stream:
+        sys.stderr = stream
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            sys.stderr = before
+            os.dup2(copy, 2)
+            sys.stderr = stderr

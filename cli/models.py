@@ -1,31 +1,27 @@
-"""`odp models`: list, fetch, convert and remove models."""
+"""`odp models`: list, download, import, export and remove models."""
 
 from __future__ import annotations
 
 import json as json_module
-import re
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onedpiece import models as library
 from onedpiece.cli import app, options
-from onedpiece.errors import OdpError, UnknownModel, missing_extra
+from onedpiece.errors import missing_extra
 
 if TYPE_CHECKING:
     from onedpiece.models.registry import Model
 
 models = typer.Typer(
-    help="List installed models (without a verb too), fetch published ones, convert and remove.",
+    help="List (the default), download, import, export and remove models.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 app.add_typer(models, name="models")
-
-# As models are found by name, a name is neither a path nor hidden.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Precision(StrEnum):
@@ -44,10 +40,8 @@ def default(context: typer.Context, json: options.Json = False) -> None:
 
 @models.command("list")
 def list_models(json: options.Json = False) -> None:
-    """List installed models with their fingerprints and sizes."""
-    from onedpiece.models.registry import installed
-
-    for model in installed():
+    """List installed models with fingerprint, size and path."""
+    for model in library.list():
         facts = {
             "name": model.name,
             "fingerprint": model.fingerprint,
@@ -69,56 +63,30 @@ def list_models(json: options.Json = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(help="Name of a published model.")],
     revision: Annotated[
-        str | None, typer.Option(help="Commit or branch, instead of the one that odp knows.")
+        str | None, typer.Option(help="Commit or branch to use instead of the pinned one.")
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Download a published model, check it, and install it (needs the torch extra)."""
-    from onedpiece.models.folder import check_free
-    from onedpiece.models.hub import download
-    from onedpiece.models.registry import user_folders
-
-    folder = user_folders()[0]
-    check_free(folder / _checked(name), force)
-    try:
-        from onedpiece.export.published import install
-        from onedpiece.tokenizer.config import CONFIGS
-    except ImportError as error:
-        raise missing_extra("converting", error) from error
-    fetched = download(name, revision)
-    _report(install(fetched.path, folder, name, CONFIGS[name], force, **fetched.facts()))
+    """Download, check and install a published model (needs the torch extra)."""
+    _report(library.pull(_checked(name), revision, force=force))
 
 
 @models.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="pytorch_model.bin or model.safetensors.")],
     name: Annotated[
-        str | None, typer.Option(help="Name for it; that of its shape if none.")
+        str | None, typer.Option(help="Name to install it under; by default, that of its size.")
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Install a published model from a file that is here (needs the torch extra)."""
-    from onedpiece.models.registry import user_folders
-
-    try:
-        from onedpiece.export.published import install
-    except ImportError as error:
-        raise missing_extra("converting", error) from error
-    _report(install(file, user_folders()[0], name and _checked(name), force=force))
+    """Install a published model from a local file (needs the torch extra)."""
+    _report(library.import_(file, name and _checked(name), force=force))
 
 
 @models.command()
 def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
-    """Remove a model from the user's folders."""
-    from onedpiece.models.registry import BUNDLED, installed
-
-    named = [model.path for model in installed() if model.name == _checked(name)]
-    if not named:
-        raise UnknownModel(f"no model '{name}' is installed")
-    if named[0].parent == BUNDLED:
-        raise OdpError(f"{name} comes with odp and stays")
-    shutil.rmtree(named[0])
-    print(f"{named[0]}: removed")
+    """Remove an installed model."""
+    print(f"{library.remove(_checked(name))}: removed")
 
 
 @models.command()
@@ -128,9 +96,9 @@ def export(
     precision: Annotated[Precision, typer.Option(help="How to store the weights.")],
     force: options.Force = False,
 ) -> None:
-    """Write a model in another precision, and measure what that changes (needs the torch extra).
+    """Write a model in another precision and measure the difference (needs the torch extra).
 
-    Files of one precision decode with all others.
+    Files encoded in one precision can be decoded in any other.
     """
     from onedpiece.bench.demo import PICTURES
     from onedpiece.models.folder import check_free
@@ -148,9 +116,10 @@ def export(
 
 
 def _checked(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise typer.BadParameter(f"'{name}' is no name of a model")
-    return name
+    try:
+        return library.check_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _report(model: Model) -> None:

@@ -1,15 +1,18 @@
-"""Arguments and options that verbs share."""
+"""Arguments and options of the verbs, and how verbs turn results into exit codes."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onedpiece.cli.files import STREAM
+from onedpiece.cli.inputs import UsageError
 from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
+from onedpiece.constants import MAX_TOKENS
 
 
 class Device(StrEnum):
@@ -20,90 +23,161 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-# Paths are not looked at when arguments are read: one that fails must not stop the others.
+def _number(value: float) -> float:
+    if value != value:
+        raise typer.BadParameter("this is not a number")
+    return value
+
+
+# Paths are not checked when arguments are parsed: one that fails must not stop the others.
 Pictures = Annotated[
     list[Path],
     typer.Argument(metavar="PICTURES...", help="Pictures or folders.", readable=False),
+]
+PicturesAndOut = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False
+    ),
 ]
 OdpFiles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),
 ]
+OdpFilesAndOut = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout.", readable=False
+    ),
+]
+OdpIn = Annotated[Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.", readable=False)]
+OdpOut = Annotated[
+    Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.", readable=False)
+]
 OutDir = Annotated[
     Path | None, typer.Option(help="Folder for the outputs of several inputs.", readable=False)
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print a line of JSON for every file on stdout.")
+FilesFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Read more inputs from a file, one per line; - is stdin.",
+        readable=False,
+    ),
 ]
-ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders recursively.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Skip inputs whose output exists.")
+]
 
+EncodeTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens",
+        "-n",
+        min=1,
+        max=MAX_TOKENS,
+        help=f"Number of tokens for each 256x256 tile. [default: {MAX_TOKENS}]",
+    ),
+]
+DecodeTokens = Annotated[
+    int,
+    typer.Option(
+        "--tokens", "-n", min=1, max=MAX_TOKENS, help="Use at most this many tokens of each tile."
+    ),
+]
+TruncateTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens", "-n", min=1, max=MAX_TOKENS, help="Number of tokens to keep of each tile."
+    ),
+]
+MaxBytes = Annotated[
+    int | None, typer.Option("--bytes", min=1, help="Maximum size of the file in bytes.")
+]
+Bpp = Annotated[
+    float | None, typer.Option(help="Maximum size of the file in bits per pixel of the picture.")
+]
+Psnr = Annotated[
+    float | None,
+    typer.Option(help="Use the fewest tokens that reach this PSNR in dB (slow: it decodes)."),
+]
+Adaptive = Annotated[
+    bool,
+    typer.Option(
+        "--adaptive",
+        help="Give more tokens to tiles with more detail (always on without --tokens).",
+    ),
+]
 Effort = Annotated[
     int,
-    typer.Option("--effort", "-e", min=1, max=3, help="Above 1: seconds for better tokens."),
+    typer.Option(
+        "--effort",
+        "-e",
+        min=1,
+        max=3,
+        help="Above 1, search for better tokens, which takes seconds per tile.",
+    ),
 ]
-
-
-def _number(value: float) -> float:
-    if value != value:
-        raise typer.BadParameter("this is no number")
-    return value
-
-
 Grain = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
         callback=_number,
-        help="Detail that no token describes: 0 for the highest PSNR, 1 to look at.",
+        help="Amount of synthesised fine detail: 0 for the highest PSNR, 1 to look most real.",
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads of the networks; all cores if not given.")
+AllowTruncated = Annotated[
+    bool, typer.Option(help="Decode truncated files with a warning, or refuse them.")
 ]
-MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures of more pixels.")]
-
-
-FilesFrom = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Take inputs from a list, one a line; - is stdin.", readable=False
-    ),
-]
-Recursive = Annotated[
-    bool,
-    typer.Option("--recursive", "-r", help="Take folders with everything below them."),
-]
-SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave out inputs whose outputs exist.")
-]
-
-
 Background = Annotated[
     str | None,
-    typer.Option(metavar="COLOR", help="Put a colour behind transparent pixels: white, #20a0ff."),
+    typer.Option(metavar="COLOR", help="Put transparent pixels on this colour: white, #20a0ff."),
 ]
+Metadata = Annotated[
+    str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
+]
+
+ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
+DecodeModel = Annotated[
+    str, typer.Option(help="A model directory to search besides the installed models.")
+]
+ExtraModel = Annotated[
+    str | None,
+    typer.Option("--model", help="A model directory to search besides the installed models."),
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Number of CPU threads; all cores by default.")
+]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more pixels.")]
+
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
 
 
 def colour(name: str | None) -> tuple[int, int, int] | None:
-    """A colour by name or in hexadecimal. Raises typer.BadParameter."""
-    from PIL import ImageColor
+    """Parse a colour by name or in hexadecimal. Raises typer.BadParameter."""
+    from onedpiece.images.color import parse_color
 
-    if name is None:
-        return None
     try:
-        red, green, blue = ImageColor.getrgb(name)[:3]
+        return parse_color(name)
     except ValueError:
-        raise typer.BadParameter(f"'{name}' is no colour: try white or #20a0ff") from None
-    return red, green, blue
+        raise typer.BadParameter(f"'{name}' is not a colour: try white or #20a0ff") from None
 
 
-def check_streams(paths: list[Path], out_dir: Path | None, json: bool) -> None:
-    """Refuse combinations in which two things would share standard output, or that make no file name."""
-    if out_dir is not None and STREAM in paths:
-        raise typer.BadParameter("standard input has no name to use in --out-dir")
-    if out_dir is None and json and paths and paths[-1] == STREAM:
-        raise typer.BadParameter("--json and the output cannot both go to standard output")
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn UsageError into typer.BadParameter, for which the verb exits with code 2."""
+    try:
+        yield
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def exit_after(failures: int) -> None:
+    """Raise typer.Exit(1) if any input failed."""
+    if failures:
+        raise typer.Exit(1)

@@ -18,7 +18,7 @@ from onedpiece.decoder import Decoder
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.encoder import Encoder, Progress
 from onedpiece.entropy import Tables
-from onedpiece.errors import ModelError, TruncatedFile, TruncatedFileWarning
+from onedpiece.errors import ModelError, TruncatedFileWarning
 from onedpiece.images.picture import Picture, visible_psnr
 from onedpiece.images.reader import ReadOptions, from_pillow
 from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
@@ -205,9 +205,7 @@ class Codec:
 
 def _report_truncation(image: EncodedImage, strict: bool) -> None:
     """Warn of a truncated file, or raise TruncatedFile if `strict`."""
-    try:
+    if strict:
         image.check_complete()
-    except TruncatedFile as error:
-        if strict:
-            raise
-        warnings.warn(str(error), TruncatedFileWarning, stacklevel=4)
+    elif image.truncation:
+        warnings.warn(image.truncation, TruncatedFileWarning, stacklevel=4)

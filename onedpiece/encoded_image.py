@@ -206,6 +206,13 @@ class EncodedImage:
         """Whether the file has lost tokens at its end."""
         return self.num_tokens < self.allocation.total
 
+    @property
+    def truncation(self) -> str | None:
+        """What to tell a user of a truncated file; None if it is complete."""
+        if not self.is_truncated:
+            return None
+        return f"the file is truncated: it has {self.num_tokens} of {self.allocation.total} tokens"
+
     def chunk(self, chunk_type: int) -> bytes | None:
         """The data of the first chunk of a type, None if there is no such chunk."""
         return next((chunk.data for chunk in self.chunks if chunk.type == chunk_type), None)
@@ -305,11 +312,8 @@ class EncodedImage:
 
     def check_complete(self) -> None:
         """Raise TruncatedFile if tokens at the end of the file are missing."""
-        if self.is_truncated:
-            raise TruncatedFile(
-                f"the file is truncated: {self.num_tokens} of {self.allocation.total} tokens "
-                "are there"
-            )
+        if self.truncation:
+            raise TruncatedFile(self.truncation)
 
     def _check_tables(self) -> None:
         if self._no_tables:

@@ -197,5 +197,5 @@ def test_the_installed_models_are_listed():
     assert [model.name for model in onedpiece.models.list()] == ["default"]
     with pytest.raises(errors.UnknownModel):
         onedpiece.models.remove("no-such-model")
-    with pytest.raises(errors.ModelError, match="stays"):
+    with pytest.raises(errors.ModelError, match="cannot be removed"):
         onedpiece.models.remove("default")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from onedpiece.bitstream.chunks import compress, decompress
 from onedpiece.errors import DamagedFile, LimitExceeded
@@ -39,5 +38,7 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
         raise DamagedFile("the transparency of the picture is damaged")
     shades = (np.arange(256) * (255 / steps)).round().clip(max=255).astype(np.uint8)
     values = shades[plane].reshape(rows, columns)
+    from PIL import Image  # most files have no transparency, and most verbs read no pixels
+
     fine = Image.fromarray(values).resize((columns * cell, rows * cell), Image.Resampling.BILINEAR)
     return np.asarray(fine.crop((0, 0, width, height)))

@@ -26,7 +26,7 @@ def format_for(path: Path) -> str:
     Image.init()
     name = Image.registered_extensions().get(path.suffix.lower())
     if name not in FORMATS or name not in Image.SAVE:
-        raise OutputError(f"{path}: the name ends in no picture format that can be written")
+        raise OutputError(f"{path}: the extension is not that of a writable picture format")
     return name
 
 
@@ -56,7 +56,9 @@ def _fitting_image(picture: Picture, format_name: str) -> Image.Image:
         picture = picture.in_srgb()  # no profile can say that it is anything else
     image = picture.to_pillow()
     if image.mode in {"LA", "RGBA"} and format_name not in WITH_ALPHA:
-        raise OutputError(f"{format_name} has no transparency: write a PNG, or use --background")
+        raise OutputError(
+            f"{format_name} cannot hold transparency: write a PNG, or use --background"
+        )
     mode = COLOR_ONLY.get((format_name, image.mode))
     return image.convert(mode) if mode else image
 

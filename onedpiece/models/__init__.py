@@ -78,7 +78,7 @@ def remove(name: str) -> Path:
     if not paths:
         raise UnknownModel(f"no model '{name}' is installed")
     if paths[0].parent == BUNDLED:
-        raise ModelError(f"{name} comes with odp and stays")
+        raise ModelError(f"{name} comes with odp and cannot be removed")
     shutil.rmtree(paths[0])
     return paths[0]
 
@@ -86,5 +86,5 @@ def remove(name: str) -> Path:
 def check_name(name: str) -> str:
     """The name, if it can be the name of a model. Raises ValueError."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"'{name}' is not the name of a model")
+        raise ValueError(f"'{name}' is not a valid model name")
     return name

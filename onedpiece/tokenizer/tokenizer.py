@@ -130,7 +130,8 @@ class Tokenizer:
 
         _check_range(tokens if isinstance(tokens, np.ndarray) else tokens.cpu().numpy())
         if isinstance(tokens, np.ndarray):
-            return self.codes(torch.from_numpy(tokens.astype(np.int64))).numpy()
+            vectors: Any = self.codes(torch.from_numpy(tokens.astype(np.int64)))
+            return vectors.numpy()
         with torch.inference_mode():
             return self._module_on(tokens.device).quantize.codes(tokens.long())
 

@@ -1,4 +1,4 @@
-"""Many inputs at once: what counts as one, where outputs go, and what a failure does to the others."""
+"""Several inputs: which files they are, where outputs go, and that others go on after a failure."""
 
 import contextlib
 import errno
@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from odp_files import parse
 from PIL import Image
-
-from onedpiece.bitstream import parse
 
 
 @pytest.fixture
@@ -43,8 +42,8 @@ class TestInputs:
         ]
         assert last == "odp: 3 done, 0 skipped, 0 failed"
 
-    def test_a_quoted_pattern_gives_what_it_matches(self, run_odp, album, tmp_path):
-        assert run_odp("encode", "album/[ab].*", "--out-dir", "out", "-n", 2).code == 0
+    def test_a_quoted_pattern_gives_what_it_matches(self, odp, album, tmp_path):
+        assert odp("encode", "album/[ab].*", "--out-dir", "out", "-n", 2).code == 0
         assert names(tmp_path / "out") == ["a.odp", "b.odp"]
 
     def test_a_file_whose_name_looks_like_a_pattern_is_a_file(self, odp, make_picture, tmp_path):
@@ -63,7 +62,8 @@ class TestInputs:
         result = odp("encode", tmp_path / "empty", "--out-dir", tmp_path / "out")
         assert result.code == 1
         assert result.stderr == (
-            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; --recursive looks below it too\n"
+            f"odp: {tmp_path / 'empty'}: the folder holds no pictures; "
+            "use --recursive to search the folders in it\n"
         )
 
     def test_a_folder_in_place_of_a_file_is_wrong_usage(self, odp, album, tmp_path):
@@ -111,9 +111,7 @@ class TestTrees:
         assert odp("decode", "-r", out, "--out-dir", tmp_path / "back").code == 0
         assert (tmp_path / "back" / "more" / "deep" / "d.png").exists()
 
-    def test_a_folder_that_cannot_be_looked_into_is_a_failure(
-        self, odp, tree, tmp_path, monkeypatch
-    ):
+    def test_an_unreadable_folder_is_a_failure(self, odp, tree, tmp_path, monkeypatch):
         locked = str(tree / "more")
 
         def closed(look, path):
@@ -128,36 +126,36 @@ class TestTrees:
         assert f"odp: {locked}: cannot be opened: Permission denied" in result.stderr
         assert self.outputs(tmp_path / "o") == ["a.odp", "b.odp", "c.odp"]
 
-    def test_a_list_names_inputs_and_keeps_the_tree_of_relative_ones(self, run_odp, tree):
+    def test_a_list_names_inputs_and_keeps_the_tree_of_relative_ones(self, odp, tree):
         listed = f"album/a.png\n./album/more/a.png\n\n{tree / 'more' / 'deep' / 'd.png'}\n"
-        result = run_odp(
+        result = odp(
             "encode", "--files-from", "-", "--out-dir", "out", "-n", 1, stdin=listed.encode()
         )
         assert result.code == 0
-        found = self.outputs(tree.parent / "out")
-        assert found[:2] == ["album/a.odp", "album/more/a.odp"]
-        assert found[2].endswith("album/more/deep/d.odp") and not found[2].startswith("/")
+        outputs = self.outputs(tree.parent / "out")
+        assert outputs[:2] == ["album/a.odp", "album/more/a.odp"]
+        assert outputs[2].endswith("album/more/deep/d.odp") and not outputs[2].startswith("/")
 
-    def test_no_name_in_a_list_leads_out_of_the_output_folder(self, run_odp, tree, tmp_path):
+    def test_no_name_in_a_list_leads_out_of_the_output_folder(self, odp, tree, tmp_path):
         (tmp_path / "list").write_text("album/../album/a.png\n")
-        assert run_odp("encode", "--files-from", "list", "--out-dir", "o/p", "-n", 1).code == 0
+        assert odp("encode", "--files-from", "list", "--out-dir", "o/p", "-n", 1).code == 0
         assert self.outputs(tmp_path / "o") == ["p/album/album/a.odp"]
 
-    def test_a_list_may_end_its_names_with_zeros_and_name_the_folder(self, run_odp, tree, tmp_path):
+    def test_a_list_may_end_its_names_with_zeros_and_name_the_folder(self, odp, tree, tmp_path):
         listed = b".\0album/a.png\0album/b.jpg\0"
-        result = run_odp("encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=listed)
+        result = odp("encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=listed)
         assert result.code == 0
         assert self.outputs(tmp_path / "o") == ["album/a.odp", "album/b.odp"]
 
-    def test_a_list_of_find_names_the_folder_above(self, run_odp, tree):
-        result = run_odp(
+    def test_a_list_of_find_names_the_folder_above(self, odp, tree):
+        result = odp(
             "encode", "--files-from", "-", "--out-dir", "o", "-n", 1, stdin=b"..\nalbum/a.png\n"
         )
         assert result.code == 0
         assert self.outputs(tree.parent / "o") == ["album/a.odp"]
 
-    def test_a_pattern_keeps_the_tree_below_it(self, run_odp, tree, tmp_path):
-        result = run_odp("encode", "album/**/*.png", "--out-dir", "o", "-n", 1)
+    def test_a_pattern_keeps_the_tree_below_it(self, odp, tree, tmp_path):
+        result = odp("encode", "album/**/*.png", "--out-dir", "o", "-n", 1)
         assert result.code == 0
         assert self.outputs(tmp_path / "o") == ["a.odp", "more/a.odp", "more/deep/d.odp"]
 
@@ -167,7 +165,7 @@ class TestTrees:
             result = odp("encode", tree, "--out-dir", tmp_path / "o", "-n", 1, "--skip-existing")
             assert result.code == 1
 
-    def test_what_exists_can_be_skipped(self, odp, tree, tmp_path):
+    def test_existing_outputs_can_be_skipped(self, odp, tree, tmp_path):
         out = tmp_path / "out"
         assert odp("encode", tree / "a.png", "--out-dir", out, "-n", 1).code == 0
         before = (out / "a.odp").stat().st_mtime_ns
@@ -176,21 +174,21 @@ class TestTrees:
         assert result.stderr.splitlines()[-1] == "odp: 2 done, 1 skipped, 0 failed"
         assert (out / "a.odp").stat().st_mtime_ns == before
 
-    def test_a_list_that_is_not_there_is_named(self, odp, tmp_path):
+    def test_a_missing_list_is_reported(self, odp, tmp_path):
         result = odp("encode", "--files-from", tmp_path / "list", "--out-dir", tmp_path / "out")
         assert result.code == 1
         assert result.stderr == (
             f"odp: {tmp_path / 'list'}: cannot be opened: No such file or directory\n"
         )
 
-    def test_an_empty_list_is_wrong_usage(self, run_odp, tmp_path):
+    def test_an_empty_list_is_wrong_usage(self, odp, tmp_path):
         (tmp_path / "list").write_text("")
-        result = run_odp("encode", "--files-from", "list", "--out-dir", "out")
+        result = odp("encode", "--files-from", "list", "--out-dir", "out")
         assert result.code == 2 and "no inputs" in result.stderr
 
 
 class TestInterruption:
-    """Whatever stops a batch: no broken file under a final name, and the next run completes."""
+    """However a batch is stopped, all outputs are complete, and the next run does the rest."""
 
     @pytest.fixture
     def many(self, tmp_path, make_picture):
@@ -206,7 +204,9 @@ class TestInterruption:
         )
 
     @pytest.mark.parametrize("signal", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-    def test_a_stopped_run_leaves_whole_files_and_the_next_one_the_rest(self, many, signal):
+    def test_a_stopped_run_leaves_whole_files_and_the_next_run_does_the_rest(
+        self, odp, many, signal
+    ):
         run = self.start(many)
         deadline = time.monotonic() + 60
         while not list((many / "out").glob("*.odp")) and time.monotonic() < deadline:
@@ -214,14 +214,14 @@ class TestInterruption:
         run.send_signal(signal)
         run.wait(60)
         for path in (many / "out").glob("*.odp"):
-            assert not parse(path.read_bytes()).is_cut
+            assert not parse(path.read_bytes()).is_truncated
         if signal.name != "SIGKILL":
             assert not list((many / "out").glob(".odp-*"))
-        assert self.start(many).wait(120) == 0
+        assert odp("encode", "in", "--out-dir", "out", "-n", 2, "--skip-existing").code == 0
         assert len(list((many / "out").glob("*.odp"))) == 60
 
-    def test_a_full_disk_fails_in_a_line_and_leaves_nothing(self, many, one_tile):
-        """A limit on the size of files stands in for the disk: a decoded picture does not fit, a token file does."""
+    def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing(self, many, one_tile):
+        """A limit on the size of files stands in for the disk: only the token file fits."""
         (many / "big.odp").write_bytes(one_tile)
         run = subprocess.run(
             [
@@ -238,7 +238,7 @@ class TestInterruption:
         assert sorted(p.name for p in many.iterdir()) == ["big.odp", "in"]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a system with /dev/full")
-    def test_so_does_a_full_disk_behind_standard_output(self, many, one_tile):
+    def test_so_is_a_full_disk_behind_standard_output(self, many, one_tile):
         (many / "x.odp").write_bytes(one_tile)
         with open("/dev/full", "wb") as full:
             run = subprocess.run(
@@ -252,13 +252,13 @@ class TestInterruption:
         assert run.stderr == "odp: x.odp: - cannot be written: No space left on device\n"
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-    def test_a_read_only_folder_fails_in_a_line(self, run_odp, many):
+    def test_a_read_only_folder_is_reported_in_one_line(self, odp, many):
         (many / "out").mkdir(mode=0o500)
-        result = run_odp("encode", "in/00.png", "out/00.odp", "-n", 2)
+        result = odp("encode", "in/00.png", "out/00.odp", "-n", 2)
         assert result.code == 1 and "cannot be written: Permission denied" in result.stderr
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a system with /proc")
-    def test_a_file_system_that_takes_no_files_fails_in_a_line(self, odp, many, one_tile):
+    def test_so_is_a_file_system_that_takes_no_files(self, odp, many, one_tile):
         (many / "x.odp").write_bytes(one_tile)
         for arguments in (["/proc/y.png"], ["--out-dir", "/proc/pictures"]):
             result = odp("decode", many / "x.odp", *arguments, "-n", 1)
@@ -266,7 +266,7 @@ class TestInterruption:
             assert result.stderr.startswith(f"odp: {many / 'x.odp'}: /proc/")
 
 
-def test_a_pipe_is_an_input_like_any_other(run_odp, make_picture, one_tile, tmp_path):
+def test_a_pipe_is_an_input_like_any_other(make_picture, tmp_path):
     make_picture().save(tmp_path / "in.png")
     for verb, source, target in (("encode", "in.png", "x.odp"), ("decode", "x.odp", "y.png")):
         line = f"cat {source} | {sys.executable} -m onedpiece.cli {verb} /dev/stdin {target}"
@@ -340,9 +340,9 @@ class TestFailures:
         assert (tmp_path / "out" / "b.odp").read_bytes() == b"precious"
 
 
-def test_json_has_a_line_for_every_file_failed_or_not(run_odp, album):
+def test_json_has_a_line_for_every_file_failed_or_not(odp, album):
     (album / "aa.png").write_bytes(b"bad")
-    result = run_odp("encode", "album", "--out-dir", "out", "-n", 2, "--json")
+    result = odp("encode", "album", "--out-dir", "out", "-n", 2, "--json")
     assert result.code == 1
     *lines, last = map(json.loads, result.stdout.splitlines())
     assert last == {"summary": {"done": 3, "skipped": 0, "failed": 1}}
@@ -359,38 +359,36 @@ def test_json_ends_with_a_summary_for_a_folder_of_one_picture_too(odp, album, tm
 
 
 class TestTerminal:
-    """With a terminal as stderr, a progress bar stands in for the lines."""
+    """If stderr is a terminal, a progress bar takes the place of the lines."""
 
     def run(self, tmp_path, *arguments):
-        """Exit code, stdout, and what the terminal saw."""
+        """Exit code, stdout, and what appeared on the terminal."""
         pty = pytest.importorskip("pty", reason="needs a system with terminals")
         master, slave = pty.openpty()
         command = [sys.executable, "-m", "onedpiece.cli", *map(str, arguments)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, cwd=tmp_path) as odp:
             os.close(slave)
             stdout = odp.stdout.read()
-        seen = b""
-        with contextlib.suppress(OSError):  # the end of a terminal
-            while piece := os.read(master, 65536):
-                seen += piece
+        screen = b""
+        with contextlib.suppress(OSError):  # a terminal ends with an error
+            while output := os.read(master, 65536):
+                screen += output
         os.close(master)
-        return odp.returncode, stdout, seen.decode()
+        return odp.returncode, stdout, screen.decode()
 
-    def test_a_bar_is_shown_and_stdout_stays_empty(self, album, tmp_path):
-        code, stdout, seen = self.run(tmp_path, "encode", album, "--out-dir", "out", "-n", 2)
-        assert (code, stdout) == (0, b"")
-        assert "100%" in seen and "->" not in seen
-
-    def test_json_goes_to_stdout(self, album, tmp_path):
-        code, stdout, seen = self.run(
-            tmp_path, "encode", album, "--out-dir", "out", "-n", 2, "--json"
-        )
-        assert (code, seen) == (0, "")
-        assert len([json.loads(line) for line in stdout.splitlines()]) == 3 + 1
-
-    def test_a_cut_file_is_told_beside_the_bar(self, one_tile, tmp_path):
+    def test_a_bar_is_shown_with_warnings_beside_it_and_stdout_stays_empty(
+        self, one_tile, tmp_path
+    ):
         (tmp_path / "a.odp").write_bytes(one_tile)
         (tmp_path / "b.odp").write_bytes(one_tile[:-50])
-        code, _, seen = self.run(tmp_path, "decode", "a.odp", "b.odp", "--out-dir", "out")
-        assert code == 0
-        assert "b.odp: the file is cut" in seen.replace("\r\n", "")
+        code, stdout, screen = self.run(tmp_path, "decode", "a.odp", "b.odp", "--out-dir", "out")
+        assert (code, stdout) == (0, b"")
+        assert "100%" in screen and "->" not in screen
+        assert "b.odp: the file is truncated" in screen.replace("\r\n", "")
+
+    def test_json_goes_to_stdout_and_there_is_no_bar(self, album, tmp_path):
+        code, stdout, screen = self.run(
+            tmp_path, "encode", album, "--out-dir", "out", "-n", 2, "--json"
+        )
+        assert (code, screen) == (0, "")
+        assert len([json.loads(line) for line in stdout.splitlines()]) == 3 + 1

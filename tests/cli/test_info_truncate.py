@@ -5,8 +5,10 @@ import os
 import shutil
 
 import pytest
+from odp_files import parse, sizes, truncate
 
-from onedpiece.bitstream import parse, truncate
+from onedpiece.codec import Codec
+from onedpiece.encoded_image import EncodedImage
 
 
 @pytest.fixture
@@ -17,19 +19,19 @@ def odp_file(tmp_path, two_tiles):
 
 
 class TestInfo:
-    def test_text_says_what_the_file_is(self, odp, odp_file, codec, two_tiles):
-        sizes = sizes(parse(two_tiles))
+    def test_text_describes_the_file(self, odp, odp_file, codec, two_tiles):
+        section = sizes(parse(two_tiles))
         result = odp("info", odp_file)
         assert (result.code, result.stderr) == (0, "")
         first, second = result.stdout.decode().splitlines()
         assert first == f"{odp_file}: 400x200 RGB, 2 tiles of 32 tokens"
         assert second == (
             f"  model {codec.model.key.hex()} (default), {len(two_tiles)} bytes "
-            f"({sizes['header']} header + 96 tokens), {8 * len(two_tiles) / 80_000:.4f} bpp"
+            f"({section['header']} header + 96 tokens), {8 * len(two_tiles) / 80_000:.4f} bpp"
         )
 
-    def test_json_says_it_to_programs(self, odp, odp_file, codec, two_tiles):
-        sizes = sizes(parse(two_tiles))
+    def test_json_has_all_fields(self, odp, odp_file, codec, two_tiles):
+        section = sizes(parse(two_tiles))
         facts = json.loads(odp("info", odp_file, "--json").stdout)
         assert facts == {
             "input": str(odp_file),
@@ -49,19 +51,23 @@ class TestInfo:
             "model": codec.model.key.hex(),
             "model_name": "default",
             "bytes": len(two_tiles),
-            "bytes_by_part": {"header": sizes["header"], "chunks": 0, "tokens": sizes["tokens"]},
+            "bytes_by_section": {
+                "header": section["header"],
+                "chunks": 0,
+                "tokens": section["tokens"],
+            },
             "bpp": round(8 * len(two_tiles) / 80_000, 5),
         }
 
-    def test_a_cut_file_says_how_many_tokens_are_here(self, odp, odp_file, two_tiles):
+    def test_a_truncated_file_shows_how_many_tokens_are_present(self, odp, odp_file, two_tiles):
         odp_file.write_bytes(two_tiles[:-30])
-        here = parse(two_tiles[:-30]).num_tokens
-        assert 0 < here < 60
-        says = f"2 tiles of 32 tokens (cut: {here} of 64 in all are here)"
-        assert says.encode() in odp("info", odp_file).stdout
-        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == here
+        arrived = parse(two_tiles[:-30]).num_tokens
+        assert 0 < arrived < 60
+        text = f"2 tiles of 32 tokens (truncated: {arrived} of 64 tokens present)"
+        assert text.encode() in odp("info", odp_file).stdout
+        assert json.loads(odp("info", odp_file, "--json").stdout)["tokens_here"] == arrived
 
-    def test_a_model_that_is_not_here_does_not_matter(self, odp, tmp_path, uninstalled):
+    def test_a_model_that_is_not_installed_does_not_matter(self, odp, tmp_path, uninstalled):
         (tmp_path / "x.odp").write_bytes(uninstalled)
         result = odp("info", tmp_path / "x.odp")
         assert result.code == 0
@@ -77,8 +83,8 @@ class TestInfo:
         assert result.stderr.startswith(f"odp: {tmp_path / 'bad.odp'}: ")
         assert result.stderr.count("\n") == 1
 
-    def test_it_reads_stdin(self, run_odp, two_tiles):
-        result = run_odp("info", "-", stdin=two_tiles)
+    def test_it_reads_stdin(self, odp, two_tiles):
+        result = odp("info", "-", stdin=two_tiles)
         assert result.code == 0
         assert result.stdout.startswith(b"-: 400x200")
 
@@ -111,12 +117,62 @@ class TestTruncate:
         assert odp_file.read_bytes() == truncate(two_tiles, 4)
 
 
+class TestModelsThatAreNotInstalled:
+    """A file whose tokens are coded with the tables of a model in some directory."""
+
+    @pytest.fixture(scope="class")
+    def directory(self, codec, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("elsewhere") / "mine"
+        shutil.copytree(codec.model.path, folder)
+        manifest = json.loads((folder / "model.json").read_text())
+        manifest |= {"name": "mine", "fingerprint": "abcdef" + manifest["fingerprint"][6:]}
+        (folder / "model.json").write_text(json.dumps(manifest))
+        return folder
+
+    @pytest.fixture
+    def coded(self, directory, make_picture, tmp_path):
+        data = Codec(str(directory), "cpu").encode(make_picture(), 64)
+        assert EncodedImage.from_bytes(data).header.entropy_coded
+        (tmp_path / "x.odp").write_bytes(data)
+        return "x.odp"
+
+    def test_info_shows_all_but_the_tokens(self, odp, coded):
+        result = odp("info", coded)
+        assert result.code == 0
+        text = result.stdout.decode()
+        assert "256x256 RGB, 1 tile of 64 tokens (not readable without the model)" in text
+        assert "model abcdef (not installed)" in text
+        facts = json.loads(odp("info", coded, "--json").stdout)
+        assert facts["tokens_here"] is None and facts["tokens_in_all"] == 64
+
+    @pytest.mark.parametrize(
+        "verb", [["verify"], ["truncate", "-n", "4"]], ids=["verify", "truncate"]
+    )
+    def test_what_needs_the_tables_says_so_in_one_line(self, odp, coded, verb, tmp_path):
+        result = odp(*verb, coded, *(["out.odp"] if "truncate" in verb else []))
+        assert result.code == 1 and result.stdout == b""
+        assert result.stderr.startswith("odp: x.odp: the file needs model abcdef")
+        assert "--model" in result.stderr and result.stderr.count("\n") == 1
+        assert not (tmp_path / "out.odp").exists()
+
+    def test_all_of_them_take_the_model(self, odp, coded, directory, tmp_path):
+        assert b"(mine)" in odp("info", coded, "--model", directory).stdout
+        assert b"complete\n" in odp("verify", coded, "--model", directory).stdout
+        done = odp("truncate", coded, "out.odp", "-n", 4, "--model", directory)
+        assert done.code == 0 and 0 < (tmp_path / "out.odp").stat().st_size < 16
+
+    def test_tokens_of_12_bits_are_verified_without_a_model(self, odp, uninstalled, tmp_path):
+        (tmp_path / "y.odp").write_bytes(uninstalled)
+        result = odp("verify", "y.odp")
+        assert result.code == 0 and b"complete, but its model is not installed" in result.stdout
+
+
 class TestModels:
     def test_the_bundled_model_is_listed(self, odp, codec):
         (line,) = odp("models").stdout.decode().splitlines()
         assert line.split()[:2] == ["default", codec.model.key.hex()]
 
-    def test_json_tells_fingerprint_size_and_place(self, odp, codec):
+    def test_json_has_all_fields_of_a_model(self, odp, codec):
         assert json.loads(odp("models", "--json").stdout) == {
             "name": "default",
             "fingerprint": codec.model.fingerprint,
@@ -128,7 +184,7 @@ class TestModels:
             "source": {},
         }
 
-    def test_weights_that_were_changed_are_told(self, odp, codec, tmp_path, monkeypatch):
+    def test_changed_weights_are_reported(self, odp, codec, tmp_path, monkeypatch):
         copy = tmp_path / "models" / "copy"
         shutil.copytree(codec.model.path, copy)
         with (copy / "weights.safetensors").open("r+b") as weights:

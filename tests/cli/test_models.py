@@ -13,8 +13,8 @@ from onedpiece.models.registry import BUNDLED, find, installed, user_folders
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch) -> Path:
-    """A model of the user's."""
+def user_model(tmp_path, monkeypatch) -> Path:
+    """A model that the user has installed."""
     monkeypatch.setenv("ODP_MODELS", str(tmp_path / "models"))
     folder = tmp_path / "models" / "mine"
     shutil.copytree(BUNDLED / "default", folder)
@@ -23,27 +23,29 @@ def mine(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_list_is_what_models_says_alone(odp, mine):
+def test_models_without_a_verb_lists_models(odp, user_model):
     assert odp("models", "list").stdout == odp("models").stdout
     assert odp("models", "list", "--json").stdout == odp("models", "--json").stdout
     assert b"mine" in odp("models").stdout
 
 
-def test_a_removed_model_is_gone(odp, mine):
+def test_a_removed_model_is_gone(odp, user_model):
     assert odp("models", "remove", "mine").code == 0
-    assert not mine.exists()
+    assert not user_model.exists()
     assert [model.name for model in installed()] == ["default"]
     assert odp("models", "remove", "mine").code == 1
 
 
-def test_the_bundled_model_stays(odp, mine):
+def test_the_bundled_model_stays(odp, user_model):
     done = odp("models", "remove", "default")
     assert done.code == 1 and "comes with odp" in done.stderr
     assert find("default").path.exists()
 
 
-def test_a_folder_here_is_no_installed_model(odp, mine, tmp_path, monkeypatch):
-    shutil.copytree(mine, tmp_path / "yours")
+def test_a_model_directory_elsewhere_is_not_an_installed_model(
+    odp, user_model, tmp_path, monkeypatch
+):
+    shutil.copytree(user_model, tmp_path / "yours")
     monkeypatch.chdir(tmp_path)
     done = odp("models", "remove", "yours")
     assert done.code == 1 and "no model 'yours'" in done.stderr
@@ -51,10 +53,10 @@ def test_a_folder_here_is_no_installed_model(odp, mine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a/b", ".hidden", ""])
-def test_a_path_is_no_name(odp, mine, name):
+def test_a_path_is_not_a_valid_name(odp, user_model, name):
     assert odp("models", "remove", name).code == 2
     assert odp("models", "pull", name).code == 2
-    assert mine.exists()
+    assert user_model.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="every platform has its own place")
