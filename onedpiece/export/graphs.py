@@ -35,6 +35,8 @@ RULES = (
     rules.no_op_cast_rule,
     rules.no_op_expand_rule,
     rules.materialize_reshape_shape_rule,
+    rules.min_max_rule,
+    rules.max_min_rule,
 )
 
 

@@ -11,12 +11,16 @@ pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.codec import Codec
 from onedpiece.errors import ModelError
+from onedpiece.export import precisions
 from onedpiece.export.precisions import compare, export_variant
 from onedpiece.models.registry import find
 from onedpiece.runtime.torch import TorchRuntime
 
 
-def test_int8_is_smaller_and_nearly_the_same(installed_paper, int8, make_picture, tmp_path):
+def test_int8_is_smaller_and_nearly_the_same(
+    installed_paper, int8, make_picture, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(precisions, "RUNS", 1)  # of the measurement of speed
     make_picture().save(tmp_path / "in.png")
     comparison = compare(installed_paper, int8, [tmp_path / "in.png"])
     assert int8.size < 0.6 * installed_paper.size
@@ -58,7 +62,8 @@ def test_int8_cannot_be_undone(int8, tmp_path):
         TorchRuntime(int8)
 
 
-def test_float16_is_half_of_float32(odp, installed_paper, tmp_path):
+def test_float16_is_half_of_float32(odp, installed_paper, tmp_path, monkeypatch):
+    monkeypatch.setattr(precisions, "RUNS", 1)  # of the measurement of speed
     half_path = tmp_path / "half"
     result = odp("models", "export", installed_paper.path, half_path, "--precision", "float16")
     assert result.code == 0, result.stderr
