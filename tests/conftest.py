@@ -102,7 +102,7 @@ def published(paper, tmp_path_factory):
     """A state dict of that shape as its authors would publish it, seeded random numbers."""
     import torch
 
-    from onedpiece.export.published import shapes
+    from onedpiece.tokenizer.published import shapes
 
     random = torch.Generator().manual_seed(0)
     state = {

@@ -1,7 +1,7 @@
-"""Published models and their download from the Hugging Face hub, by `huggingface_hub`.
+"""Published models, and their download from the Hugging Face hub with `huggingface_hub`.
 
-Its environment variables hold here too: HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids the network, HF_HOME and
-HF_HUB_CACHE say where downloads are kept.
+Its environment variables apply: HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids the network, and
+HF_HOME and HF_HUB_CACHE set the folder of the cache.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from onedpiece.models.registry import sha256
 
 @dataclass(frozen=True)
 class Published:
-    """Where a model is published: a repository of the hub, a commit or branch of it, and the state dict in it.
+    """Where a model is published: repository of the hub, commit or branch, and file.
 
-    The authors publish no tags, and a branch can move. A commit is named here where one is known from somebody who
-    ran the model of it; a branch is resolved to a commit, which the installed model's manifest keeps.
+    The authors publish no tags, and a branch can move. A commit is given where somebody is known to
+    have run the model of it. A branch is resolved to a commit, which the manifest of the installed
+    model keeps.
     """
 
     repository: str
@@ -39,7 +40,10 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Download:
-    """A file of the hub on this machine. commit: the 40 hexadecimal digits that the revision stood for."""
+    """A downloaded file of the hub.
+
+    commit: the commit to which the revision was resolved, 40 hexadecimal digits.
+    """
 
     path: Path
     repository: str
@@ -47,7 +51,7 @@ class Download:
     commit: str
 
     def facts(self) -> dict[str, str]:
-        """What a manifest keeps of it."""
+        """What the manifest of an installed model keeps about its source."""
         return {
             "repository": self.repository,
             "revision": self.revision,
@@ -56,15 +60,24 @@ class Download:
 
 
 def download(name: str, revision: str | None = None) -> Download:
-    """Fetch the state dict of a published model, or find it in the cache of `huggingface_hub`.
+    """Fetch the state dict of a published model, or take it from the cache of `huggingface_hub`.
 
-    revision: a commit or branch, instead of the one in `PUBLISHED`.
-    Raises DownloadError: unknown name or revision, no network, or not what the hub says the file is.
+    revision: a commit or branch; that of `PUBLISHED` if None.
+
+    Raises DownloadError if the name or revision is unknown, without a network, and if the file is
+    damaged.
     """
     if name not in PUBLISHED:
         raise DownloadError(f"no published model '{name}': there are {', '.join(PUBLISHED)}")
-    place = PUBLISHED[name]
-    revision = revision or place.revision
+    published = PUBLISHED[name]
+    revision = revision or published.revision
+    path = _fetch(published, revision)
+    _check(path)
+    return Download(path, published.repository, revision, path.parent.name)
+
+
+def _fetch(published: Published, revision: str) -> Path:
+    """The file in the cache. Raises DownloadError."""
     try:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.errors import (
@@ -74,35 +87,37 @@ def download(name: str, revision: str | None = None) -> Download:
         )
     except ImportError as error:
         raise missing_extra("downloading", error) from error
-    by_hand = f"or fetch {place.file} of {place.repository} elsewhere and `odp models import` it"
+    repository, file = published.repository, published.file
+    by_hand = f"or fetch {file} of {repository} elsewhere and `odp models import` it"
     try:
-        path = Path(hf_hub_download(place.repository, place.file, revision=revision))
+        return Path(hf_hub_download(repository, file, revision=revision))
     except LocalEntryNotFoundError as error:
-        why = (
+        reason = (
             "HF_HUB_OFFLINE is set"
             if constants.HF_HUB_OFFLINE
             else f"{constants.ENDPOINT} does not answer ({_first_line(error.__cause__ or error)})"
         )
         raise DownloadError(
-            f"{why} and {place.repository} is not in the cache at revision {revision}: "
+            f"{reason} and {repository} is not in the cache at revision {revision}: "
             f"try again with a network, {by_hand}"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        newest = "" if revision == "main" else " (--revision main is the newest that is there)"
+        newest = "" if revision == "main" else " (--revision main is the newest)"
         raise DownloadError(
-            f"{constants.ENDPOINT} does not give {place.file} of {place.repository} at revision "
+            f"{constants.ENDPOINT} does not have {file} of {repository} at revision "
             f"{revision}: {_first_line(error)}{newest}"
         ) from error
-    except Exception as error:  # of its HTTP library, which has changed before, and of the disk
+    except Exception as error:  # of the disk, and of any HTTP library that is used
         raise DownloadError(
-            f"the download of {place.repository} failed: {_first_line(error)}; try again, {by_hand}"
+            f"the download of {repository} failed: {_first_line(error)}; try again, {by_hand}"
         ) from error
-    _check(path)
-    return Download(path, place.repository, revision, path.parent.name)
 
 
 def _check(path: Path) -> None:
-    """Large files are kept under their SHA-256, which the download itself does not check. Raises DownloadError."""
+    """Remove a damaged file from the cache. Raises DownloadError.
+
+    The hub names large files by their SHA-256, which `huggingface_hub` does not check.
+    """
     blob = path.resolve()
     if not re.fullmatch(f"[0-9a-f]{{{hashlib.sha256().digest_size * 2}}}", blob.name):
         return

@@ -1,4 +1,7 @@
-"""PyTorch, for comparison with ONNX Runtime and for work on models (needs the extra `onedpiece[torch]`)."""
+"""Run a model on PyTorch, to compare with ONNX Runtime and to work on models.
+
+Needs the extra `onedpiece[torch]`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,13 @@ from onedpiece.tokenizer.weights import load_installed
 
 
 class TorchRuntime:
-    """A model's PyTorch module, in float32. Raises ModelError as `load_installed` does."""
+    """The PyTorch module of an installed model, in float32: a `Runtime`.
+
+    device: a device of PyTorch, such as "cpu" or "cuda".
+    grain:  how much grain is added to images, for models that have it; 1 as learned.
+
+    Raises ModelError as `load_installed` does.
+    """
 
     def __init__(self, model: Model, device: str = "cpu", grain: float = 1.0) -> None:
         self.device = device
@@ -29,17 +38,21 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def decode(self, tokens: np.ndarray) -> np.ndarray:
-        known = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
-        pixels = self._module.decode(known, **self._grain)
+        prefix = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
+        pixels = self._module.decode(prefix, **self._grain)
         return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()
     def propose(
-        self, tiles: np.ndarray, tokens: np.ndarray, keep: np.ndarray, shown: np.ndarray
+        self,
+        tiles: np.ndarray,
+        tokens: np.ndarray,
+        num_tokens: np.ndarray,
+        valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not isinstance(self._module, SpectralOneDPiece):
             raise ModelError("only models with a spectral start have a search for better tokens")
-        inputs = (tiles, *(value.astype(np.int32) for value in (tokens, keep, shown)))
-        found = Proposals(self._module)(*(torch.tensor(x, device=self.device) for x in inputs))
-        cost, codes, gains = (value.cpu().numpy() for value in found)
+        inputs = (tiles, *(value.astype(np.int32) for value in (tokens, num_tokens, valid_size)))
+        results = Proposals(self._module)(*(torch.tensor(x, device=self.device) for x in inputs))
+        cost, codes, gains = (value.cpu().numpy() for value in results)
         return cost, codes, gains

@@ -1,4 +1,7 @@
-"""Shapes of the tokenizer. A configuration and a set of weights make a model."""
+"""Configurations of the tokenizer. A configuration and a set of weights make a model.
+
+Importing this module does not import PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from onedpiece.constants import MAX_TOKENS
 
 @dataclass(frozen=True)
 class Vit:
-    """A transformer: `layers` pre-norm blocks of `width` channels and `heads` heads; 0 layers means none."""
+    """A transformer of `layers` pre-norm blocks with `width` channels and `heads` attention heads.
+
+    0 layers means that the model has no such transformer.
+    """
 
     width: int
     layers: int
@@ -21,31 +27,34 @@ class Vit:
 class Spectral:
     """The spectral start: tokens are vectors of cosine coefficients (docs/models.md).
 
-    frequencies: lowest horizontal and vertical frequencies kept of each channel.
-    classes:     picture classes, each with its own order of coefficients; the first token names the class.
-    dim:         coefficients in a token.
-    blocks:      consecutive tokens that share a codebook; they add up to 256.
-    rate:        what a bit costs when a vector is chosen, in squared errors of coefficients scaled to unit variance.
+    frequencies: number of horizontal and of vertical frequencies of each channel, lowest first.
+    classes:     number of image classes, each with its own order of coefficients. The first token
+                 names the class.
+    dim:         number of coefficients in a token.
+    blocks:      numbers of consecutive tokens that share a codebook; their sum is 256.
+    lambda_:     price of a bit when a vector is chosen, in squared errors of coefficients scaled to
+                 unit variance. In JSON its name is "rate".
     """
 
     frequencies: int = 48
     classes: int = 16
     dim: int = 12
     blocks: tuple[int, ...] = (1, 1, 2, 4, 8) + (16,) * 15
-    rate: float = 0.35
+    lambda_: float = 0.35
 
 
 @dataclass(frozen=True)
 class Config:
     """A whole tokenizer.
 
-    spectral None is the paper's model: L2-normalised vector quantiser with `code_dim` channels and the
-    MaskGIT-VQGAN pixel decoder. Otherwise tokens start from the cosine transform and the pixel decoder
-    repairs the picture that they describe, with `channels` channels in `depth` residual blocks; if `grain` is set,
-    detail is added that no token describes (`grain.py`).
-
-    tokens: latent tokens of the paper's model; 256 but for TiTok (arXiv 2406.07550), whose shape is the same.
-    base:   channels of the MaskGIT-VQGAN decoder at full resolution, a multiple of 32.
+    spectral: None for the paper's model, which has an L2-normalised vector quantiser with
+              `code_dim` channels and the MaskGIT-VQGAN pixel decoder. Otherwise tokens start from
+              the cosine transform, and a decoder with `channels` channels in `depth` residual
+              blocks repairs the image that they describe.
+    grain:    whether the decoder adds detail made of noise (`grain.py`); needs `spectral`.
+    tokens:   number of latent tokens of the paper's model: 256, or fewer for TiTok
+              (arXiv 2406.07550), whose architecture is the same.
+    base:     channels of the MaskGIT-VQGAN decoder at full resolution, a multiple of 32.
     """
 
     name: str
@@ -64,14 +73,22 @@ class Config:
             raise ValueError("grain is for models with a spectral start")
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The entry `config` of a manifest, for JSON."""
+        data = asdict(self)
+        if self.spectral:
+            # Installed manifests, and the versions that read them, call lambda "rate".
+            data["spectral"]["rate"] = data["spectral"].pop("lambda_")
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Config:
+        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for other data."""
         data = dict(data)
         data["encoder"], data["decoder"] = Vit(**data["encoder"]), Vit(**data["decoder"])
         if data.get("spectral"):
             spectral = dict(data["spectral"])
+            if "rate" in spectral:
+                spectral["lambda_"] = spectral.pop("rate")
             data["spectral"] = Spectral(**{**spectral, "blocks": tuple(spectral["blocks"])})
         return cls(**data)
 
@@ -100,3 +117,4 @@ CONFIGS = {
         Config("titok-l-32", Vit(1024, 24, 16), Vit(1024, 24, 16), tokens=32),
     )
 }
+"""All configurations by name. "tiny" is for tests."""

@@ -1,4 +1,4 @@
-"""One-D-Piece (Miwa et al., arXiv 2501.10064): a picture as up to 256 tokens of which any prefix decodes."""
+"""One-D-Piece (Miwa et al., arXiv 2501.10064): an image as up to 256 tokens, any prefix decodes."""
 
 from __future__ import annotations
 
@@ -23,29 +23,40 @@ from onedpiece.tokenizer.vit import LatentDecoder, LatentEncoder
 
 
 class OneDPiece(nn.Module):
-    """What every configuration does: `encode`, `decode` and, for training, `forward`.
+    """The methods of every tokenizer: `encode`, `decode` and, for training, `forward`.
 
-    Pixels are float (B, 3, 256, 256), RGB in 0..1; tokens are int64 (B, K) in 0..4095 with 1 <= K <= 256.
+    Pixels are float (B, 3, 256, 256), RGB in 0..1. Tokens are int64 (B, K) in 0..4095 with
+    1 <= K <= 256.
     """
 
     config: Config
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """pixels -> all 256 tokens, (B, 256)."""
+        """pixels -> all tokens, (B, 256)."""
         raise NotImplementedError
 
-    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The first K tokens -> pixels, not clamped. keep (B,) counts fewer for some pictures of the batch."""
+    def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
+        """The first K tokens -> pixels, not clamped.
+
+        num_tokens: integers (B,) in 1..K, to use fewer tokens for some images of the batch.
+        """
         raise NotImplementedError
 
-    def forward(self, pixels: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, drop all but keep[b] tokens, decode: pixels (B, 3, 256, 256) and the quantiser's loss (scalar)."""
+    def forward(self, pixels: Tensor, num_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, drop all but the first num_tokens[b] tokens (B,), decode.
+
+        Returns pixels and the loss of the quantiser (scalar).
+        """
         raise NotImplementedError
 
 
 def build(config: Config) -> OneDPiece:
-    """The module of a configuration, untrained."""
+    """The untrained module of a configuration."""
     return SpectralOneDPiece(config) if config.spectral else PaperOneDPiece(config)
+
+
+def _latent_tokens(width: int, count: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(count, width) * width**-0.5)
 
 
 class PaperOneDPiece(OneDPiece):
@@ -54,9 +65,7 @@ class PaperOneDPiece(OneDPiece):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.latent_tokens = nn.Parameter(
-            torch.randn(config.tokens, config.encoder.width) * config.encoder.width**-0.5
-        )
+        self.latent_tokens = _latent_tokens(config.encoder.width, config.tokens)
         self.encoder = LatentEncoder(config.encoder, config.code_dim, config.tokens)
         self.quantize = VectorQuantizer(config.code_dim)
         self.decoder = LatentDecoder(config.decoder, config.code_dim, config.tokens)
@@ -65,25 +74,40 @@ class PaperOneDPiece(OneDPiece):
         self.pixel_decoder = MaskGitDecoder(config.base)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        return self.quantize.tokens(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
+        return self.quantize.tokens(self._latents(pixels))
 
-    def decode(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        return self.paint(self.quantize.codes(tokens), keep)
+    def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
+        return self.reconstruct(self.quantize.codes(tokens), num_tokens)
 
-    def forward(self, pixels: Tensor, keep: Tensor, proxy: bool = False) -> tuple[Tensor, Tensor]:
-        """With `proxy`, logits of the pixel decoder's codes, (B, 1024, 16, 16), take the place of the picture."""
-        codes, loss = self.quantize(self.encoder(pixels, self.latent_tokens).transpose(1, 2))
+    def forward(
+        self, pixels: Tensor, num_tokens: Tensor, proxy: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """`OneDPiece.forward`.
+
+        proxy: return the logits of the pixel decoder's codes, (B, 1024, 16, 16), in the place of
+               pixels, for the proxy codes of training stage 1 (TiTok, arXiv 2406.07550).
+        """
+        codes, loss = self.quantize(self._latents(pixels))
         if proxy:
-            return self.head.logits(self.decoder(codes, keep)), loss
-        return self.paint(codes, keep), loss
+            return self.head.logits(self.decoder(codes, num_tokens)), loss
+        return self.reconstruct(codes, num_tokens), loss
 
-    def paint(self, codes: Tensor, keep: Tensor | None) -> Tensor:
-        patches = self.decoder(codes, keep)
+    def reconstruct(self, codes: Tensor, num_tokens: Tensor | None) -> Tensor:
+        """Quantised tokens (B, K, code_dim) -> pixels."""
+        patches = self.decoder(codes, num_tokens)
         return self.pixel_decoder(self.head(patches, self.pixel_quantize["embedding"].weight))
+
+    def _latents(self, pixels: Tensor) -> Tensor:
+        """pixels -> (B, tokens, code_dim), before quantisation."""
+        return self.encoder(pixels, self.latent_tokens).transpose(1, 2)
 
 
 class SpectralOneDPiece(OneDPiece):
-    """One-D-Piece whose tokens start as a cosine transform, and whose decoder repairs what they describe."""
+    """One-D-Piece whose tokens start as a cosine transform and whose decoder repairs its image.
+
+    Names of parameters are those of stored weights: `quality` embeds the number of tokens, and
+    `kind` the class of the image.
+    """
 
     small_basis: Tensor
 
@@ -94,9 +118,7 @@ class SpectralOneDPiece(OneDPiece):
         width, dim = config.decoder.width, config.spectral.dim
         self.quantize = SpectralQuantizer(config.spectral)
         if config.encoder.layers:
-            self.latent_tokens = nn.Parameter(
-                torch.randn(MAX_TOKENS, config.encoder.width) * config.encoder.width**-0.5
-            )
+            self.latent_tokens = _latent_tokens(config.encoder.width, MAX_TOKENS)
             self.encoder = LatentEncoder(config.encoder, dim)
             zero_(self.encoder.conv_out)
         self.decoder = LatentDecoder(config.decoder, dim)
@@ -115,29 +137,52 @@ class SpectralOneDPiece(OneDPiece):
         return self._quantise(pixels, self._offsets(pixels))
 
     def decode(
-        self, tokens: Tensor, keep: Tensor | None = None, grain: float | Tensor = 1.0
+        self, tokens: Tensor, num_tokens: Tensor | None = None, grain: float | Tensor = 1.0
     ) -> Tensor:
-        """grain: how much of the detail is added that no token describes; 0 gives the smallest squared error."""
-        return self._with_grain(tokens, self.quantize.codes(tokens), keep, grain)
+        """`OneDPiece.decode`.
 
-    def forward(self, pixels: Tensor, keep: Tensor, grain: bool = False) -> tuple[Tensor, Tensor]:
-        """The picture is the one of smallest error, unless `grain` asks for the one that `decode` gives."""
+        grain: how much grain is added, 1 as learned; 0 gives the smallest squared error.
+        """
+        return self._reconstruct_with_grain(tokens, self.quantize.codes(tokens), num_tokens, grain)
+
+    def forward(
+        self, pixels: Tensor, num_tokens: Tensor, grain: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """`OneDPiece.forward`; the loss is 0.
+
+        grain: decode with grain, as `decode` does; otherwise for the smallest squared error.
+        """
         offsets = self._offsets(pixels)
         tokens = self._quantise(pixels, offsets)
         codes = self.quantize.codes(tokens)
         if offsets is not None:
-            codes = (
-                codes + offsets - offsets.detach()
-            )  # straight through: the encoder feels the codes' gradient
-        draw = self._with_grain if grain else self.paint
-        return draw(tokens, codes, keep), pixels.new_zeros(())
+            # Straight-through: the gradient of the codes is that of the encoder's offsets.
+            codes = codes + offsets - offsets.detach()
+        reconstruct = self._reconstruct_with_grain if grain else self.reconstruct
+        return reconstruct(tokens, codes, num_tokens), pixels.new_zeros(())
 
-    def spectral_picture(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        """What the tokens describe before any repair, (B, 3, 256, 256)."""
-        coefficients = self.quantize.coefficients(tokens, self.quantize.codes(tokens), keep)
+    def spectral_picture(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
+        """The image that the tokens describe before any repair, (B, 3, 256, 256)."""
+        coefficients = self.quantize.coefficients(tokens, self.quantize.codes(tokens), num_tokens)
         return self.quantize.synthesise(coefficients, self.quantize.basis)
 
+    def reconstruct(self, tokens: Tensor, codes: Tensor, num_tokens: Tensor | None) -> Tensor:
+        """tokens (B, K) and their vectors (B, K, dim) -> pixels without grain.
+
+        This is the image of smallest squared error, which search and the first phase of training
+        optimise.
+        """
+        return self._repair(tokens, codes, num_tokens)[0]
+
+    def strengths(self, tokens: Tensor, num_tokens: Tensor) -> Tensor:
+        """`Grain.strengths` of the decoded images; for models that have grain."""
+        assert self.grain is not None
+        _, features = self._repair(tokens, self.quantize.codes(tokens), num_tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.grain.strengths(features.float())
+
     def _offsets(self, pixels: Tensor) -> Tensor | None:
+        """What the encoder adds to the normalised vectors, (B, 256, dim); None without encoder."""
         if not self.config.encoder.layers:
             return None
         return self.encoder(pixels, self.latent_tokens).float().transpose(1, 2)
@@ -147,39 +192,32 @@ class SpectralOneDPiece(OneDPiece):
         with torch.autocast(pixels.device.type, enabled=False):
             return self.quantize.tokens(self.quantize.analyse(pixels), offsets)
 
-    def paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> Tensor:
-        """The picture of smallest squared error: what search and the first phase of training are about."""
-        return self._paint(tokens, codes, keep)[0]
-
-    def strengths(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """How strong the grain of each cell is (`Grain.strengths`); for models that have it."""
-        assert self.grain is not None
-        _, features = self._paint(tokens, self.quantize.codes(tokens), keep)
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self.grain.strengths(features.float())
-
-    def _with_grain(
+    def _reconstruct_with_grain(
         self,
         tokens: Tensor,
         codes: Tensor,
-        keep: Tensor | None,
+        num_tokens: Tensor | None,
         grain: float | Tensor = 1.0,
     ) -> Tensor:
-        picture, features = self._paint(tokens, codes, keep)
+        image, features = self._repair(tokens, codes, num_tokens)
         if self.grain is None:
-            return picture
+            return image
         with torch.autocast(tokens.device.type, enabled=False):
-            return picture + grain * self.grain(picture, features.float(), tokens[:, 0])
+            return image + grain * self.grain(image, features.float(), tokens[:, 0])
 
-    def _paint(self, tokens: Tensor, codes: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The picture before grain, and the features that it was repaired with."""
+    def _repair(
+        self, tokens: Tensor, codes: Tensor, num_tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The image before grain, and the features of `RepairDecoder`."""
         with torch.autocast(tokens.device.type, enabled=False):
-            coefficients = self.quantize.coefficients(tokens, codes, keep)
-            picture = self.quantize.synthesise(coefficients, self.quantize.basis)
+            coefficients = self.quantize.coefficients(tokens, codes, num_tokens)
+            image = self.quantize.synthesise(coefficients, self.quantize.basis)
             small = self.quantize.synthesise(coefficients, self.small_basis)
-        count = torch.full_like(tokens[:, 0], tokens.shape[1]) if keep is None else keep
-        known = self.quality(count - 1) + self.kind(self.quantize.label(tokens))
+        every = torch.full_like(tokens[:, 0], tokens.shape[1])
+        length = every if num_tokens is None else num_tokens
+        condition = self.quality(length - 1) + self.kind(self.quantize.class_id(tokens))
         small = small * 2 - 1
-        patches = self.decoder(codes, keep, torch.cat((known[:, None], self.hint(small)), 1))
-        residual, features = self.repair(patches, small, known)
-        return picture + residual.float(), features
+        hint = torch.cat((condition[:, None], self.hint(small)), 1)
+        patches = self.decoder(codes, num_tokens, hint)
+        residual, features = self.repair(patches, small, condition)
+        return image + residual.float(), features

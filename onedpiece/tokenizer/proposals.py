@@ -1,28 +1,25 @@
-"""Which exchange of a token would make the decoded picture better: asked of the decoder's gradient.
+"""Proposals of better tokens, from the gradient of the decoder.
 
-The encoder chooses tokens by the spectral picture alone. Around the tokens of a picture, the squared error of what the
-decoder makes of them is about linear in the vectors, plus what each change adds by itself: from its gradient follows
-how much every other code of every token promises. `onedpiece.search` tries the best of them.
+The encoder chooses tokens by the spectral image alone. Near the tokens of an image, the squared
+error of the decoded image is about linear in their vectors, apart from the energy of the change
+itself. So one gradient predicts the gain of every other code of every token. `onedpiece.search`
+tries the best proposals.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
-from torch._decomp import core_aten_decompositions
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor, nn
 
 from onedpiece.constants import TILE
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 
 
 class Proposals(nn.Module):
-    """What the first `keep` tokens of pictures cost, and for each token the code that promises most.
+    """Cost of the first `num_tokens` tokens of images, and the most promising code of each token.
 
-    The cost is the encoder's own: squared error plus `Spectral.rate` for each bit, in units of the token's scale.
+    The cost is that of the encoder: squared error plus `Spectral.lambda_` for each bit, in units of
+    the token's scale.
     """
 
     def __init__(self, model: SpectralOneDPiece) -> None:
@@ -30,89 +27,58 @@ class Proposals(nn.Module):
         self.model = model
 
     def forward(
-        self, pixels: Tensor, tokens: Tensor, keep: Tensor, shown: Tensor
-    ) -> tuple[Tensor, ...]:
-        """pixels uint8 (B, 256, 256, 3), tokens (B, 256), keep (B,) in 1..256, integers; shown (B, 2) is the width and
-        the height of what counts of each tile, from the upper left.
+        self, pixels: Tensor, tokens: Tensor, num_tokens: Tensor, valid_size: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cost (B,), codes int32 (B, 256) and gains (B, 256).
 
-        Returns cost (B,), codes int32 (B, 256) and gains (B, 256): by how much the cost falls, if all is as it seems;
-        never below 0, and 0 for the first token, which names the class, and from `keep` on.
+        pixels:     uint8 (B, 256, 256, 3).
+        tokens:     integers (B, 256).
+        num_tokens: integers (B,) in 1..256.
+        valid_size: integers (B, 2), width and height in pixels of the upper left part of each tile
+                    whose error counts.
+
+        gains is the predicted decrease of the cost, never negative. It is 0 for the first token,
+        which names the class, and from `num_tokens` on.
         """
+        tokens = tokens.long()
+        vectors, error, gradient = self._linearise(pixels, tokens, num_tokens, valid_size)
         quantizer = self.model.quantize
-        original, tokens = pixels.permute(0, 3, 1, 2).float() / 255, tokens.long()
-        with torch.enable_grad():
-            vectors = quantizer.codes(tokens).detach().requires_grad_()
-            decoded = self.model.paint(tokens, vectors, keep.long()).clamp(0, 1)
-            error = ((decoded - original).square() * _inside(shown)).flatten(1).sum(1)
-            (gradient,) = torch.autograd.grad(error.sum(), vectors)
-        vectors, error = vectors.detach(), error.detach()
-
-        energy = quantizer.scale[quantizer.label(tokens)].square()  # of a change by 1
-        price, bits = quantizer.shape.rate * energy, quantizer.bits()
+        lambda_, bits = quantizer.shape.lambda_, quantizer.bits()
+        energy = quantizer.scale[quantizer.class_id(tokens)].square()  # of a change by 1
         slope = gradient - 2 * energy[..., None] * vectors
-        codes, gains, paid, first = [], [], [], 0
+        codes, gains, prices, first = [], [], [], 0
         for block, length in enumerate(quantizer.shape.blocks):
-            here = slice(first, first + length)
-            book = quantizer.book(block)
-            own = (book * book).sum(1) + quantizer.shape.rate * bits[block]
-            promise = slope[:, here] @ book.T + energy[:, here, None] * own
-            best = promise.min(2)
-            now = promise.gather(2, tokens[:, here, None])[..., 0]
+            span = slice(first, first + length)
+            codebook = quantizer.codebook(block)
+            norms = (codebook * codebook).sum(1) + lambda_ * bits[block]
+            costs = slope[:, span] @ codebook.T + energy[:, span, None] * norms
+            best = costs.min(2)
+            current = costs.gather(2, tokens[:, span, None])[..., 0]
             codes.append(best.indices.int())
-            gains.append((now - best.values).clamp(min=0))
-            paid.append(price[:, here] * bits[block][tokens[:, here]])
+            gains.append((current - best.values).clamp(min=0))
+            prices.append(lambda_ * energy[:, span] * bits[block][tokens[:, span]])
             first += length
-        place = torch.arange(tokens.shape[1], device=tokens.device)
-        counts = place < keep[:, None]
-        cost = error + (torch.cat(paid, 1) * counts).sum(1)
-        return cost, torch.cat(codes, 1), torch.cat(gains, 1) * (counts & (place > 0))
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        counts = positions < num_tokens[:, None]
+        cost = error + (torch.cat(prices, 1) * counts).sum(1)
+        return cost, torch.cat(codes, 1), torch.cat(gains, 1) * (counts & (positions > 0))
+
+    def _linearise(
+        self, pixels: Tensor, tokens: Tensor, num_tokens: Tensor, valid_size: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors of the tokens (B, 256, dim), squared error (B,), and its gradient by them."""
+        original = pixels.permute(0, 3, 1, 2).float() / 255
+        with torch.enable_grad():
+            vectors = self.model.quantize.codes(tokens).detach().requires_grad_()
+            decoded = self.model.reconstruct(tokens, vectors, num_tokens.long()).clamp(0, 1)
+            difference = (decoded - original).square() * _valid_mask(valid_size)
+            error = difference.flatten(1).sum(1)
+            (gradient,) = torch.autograd.grad(error.sum(), vectors)
+        return vectors.detach(), error.detach(), gradient
 
 
-def _inside(shown: Tensor) -> Tensor:
-    """Widths and heights (B, 2) -> 1 where pixels count, else 0: (B, 1, 256, 256)."""
-    place = torch.arange(TILE, device=shown.device)
-    columns, rows = (place < shown[:, axis, None] for axis in (0, 1))
+def _valid_mask(valid_size: Tensor) -> Tensor:
+    """Widths and heights (B, 2) -> 1 for pixels that count, else 0: (B, 1, 256, 256)."""
+    positions = torch.arange(TILE, device=valid_size.device)
+    columns, rows = (positions < valid_size[:, axis, None] for axis in (0, 1))
     return (rows[:, None, :, None] & columns[:, None, None, :]).float()
-
-
-def traced(
-    proposals: Proposals, examples: tuple[Tensor, ...]
-) -> tuple[fx.GraphModule, dict[str, str]]:
-    """The operations of both passes as one graph, for any number of pictures, and which attribute of it is which
-    entry of the module's state dict.
-    """
-    table: dict[Any, Any] = dict(core_aten_decompositions())
-    table[torch.ops.aten.convolution_backward.default] = _convolution_backward
-    graph = make_fx(proposals, table, tracing_mode="symbolic", _allow_non_fake_inputs=True)(
-        *examples
-    )
-    entries = {value.data_ptr(): name for name, value in proposals.state_dict().items()}
-    names = {
-        name: entries[value.data_ptr()]
-        for name, value in graph.state_dict().items()
-        if value.data_ptr() in entries
-    }
-    return graph, names
-
-
-def _convolution_backward(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias_sizes: Any,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    *others: Any,
-) -> tuple[Tensor, None, None]:
-    """By the input alone, for the kinds of convolution that the decoder has: ONNX has no such operation."""
-    if (
-        max(dilation) > 1
-        or weight.shape[1] != x.shape[1]
-        or (max(stride) > 1 and stride != [*weight.shape[2:]])
-    ):
-        raise NotImplementedError("a convolution with dilation, groups or overlapping strides")
-    if max(stride) == 1:
-        back = weight.flip(2, 3).transpose(0, 1)
-        return F.conv2d(gradient, back, padding=weight.shape[2] - 1 - padding[0]), None, None
-    return F.conv_transpose2d(gradient, weight, stride=stride, padding=padding), None, None

@@ -1,4 +1,4 @@
-"""The paper's quantiser: nearest of 4096 unit vectors (arXiv 2501.10064 section 3.1, after ViT-VQGAN)."""
+"""The paper's quantiser: nearest of 4096 unit vectors (arXiv 2501.10064, section 3.1)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from torch import Tensor, nn
 
 from onedpiece.constants import CODEBOOK_SIZE
 
+COMMITMENT = 0.25
+"""Weight of the commitment loss (VQ-VAE, arXiv 1711.00937, equation 3)."""
+
 
 class VectorQuantizer(nn.Module):
-    """Codebook of 4096 vectors; inputs and codes are L2-normalised before they are compared."""
+    """A codebook of 4096 vectors. Latents and codes are L2-normalised before they are compared.
+
+    The normalisation is that of ViT-VQGAN (arXiv 2110.04627).
+    """
 
     def __init__(self, dim: int) -> None:
+        """dim: number of channels of latents and codes."""
         super().__init__()
         self.embedding = nn.Embedding(CODEBOOK_SIZE, dim)
         nn.init.uniform_(self.embedding.weight, -1 / CODEBOOK_SIZE, 1 / CODEBOOK_SIZE)
 
     def tokens(self, latents: Tensor) -> Tensor:
-        """latents (B, K, dim) -> index of the nearest code, (B, K) int64. Always in float32."""
+        """latents (B, K, dim) -> index of the nearest code, int64 (B, K). Always in float32."""
         with torch.autocast(latents.device.type, enabled=False):
             x = F.normalize(latents.float(), dim=-1)
             codes = F.normalize(self.embedding.weight.float(), dim=-1)
@@ -30,8 +37,11 @@ class VectorQuantizer(nn.Module):
         return F.normalize(self.embedding(tokens), dim=-1)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise with straight-through gradients: codes (B, K, dim) and the loss that draws codes and inputs together (scalar)."""
+        """latents (B, K, dim) -> codes (B, K, dim) with straight-through gradients, and the loss.
+
+        The loss (scalar) is that of VQ-VAE: codebook loss plus 0.25 times commitment loss.
+        """
         codes = self.codes(self.tokens(latents))
         x = F.normalize(latents.float(), dim=-1)
-        loss = F.mse_loss(x, codes.detach()) * 0.25 + F.mse_loss(codes, x.detach())
+        loss = F.mse_loss(x, codes.detach()) * COMMITMENT + F.mse_loss(codes, x.detach())
         return x + (codes - x).detach(), loss

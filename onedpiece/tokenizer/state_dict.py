@@ -1,7 +1,7 @@
-"""State dicts in files of others, for the published models and for what their training starts from.
+"""State dicts from files of other people: published models, and weights that training starts from.
 
-A file from outside is hostile until parsed. Before anything in it is believed, its size is bounded by the largest
-model, a zip archive must store its entries as they are, and the pickle in it may make nothing but tensors.
+Such a file is untrusted. Its size is bounded before it is read, a zip archive must not be
+compressed, and the pickle in it may create nothing but tensors.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from torch import Tensor
 
 from onedpiece.errors import ModelError
 
-MAX_BYTES = 4 << 30  # the largest model, L-256, takes 2.6 GB in float32
-MAX_PICKLE_BYTES = 1 << 20  # the names and shapes of a model's tensors take a tenth of it
-NAMED = 3  # entries that an error lists
+MAX_BYTES = 4 << 30  # the largest model, L-256, has 2.6 GB in float32
+MAX_PICKLE_BYTES = 1 << 20  # names and shapes of a model's tensors are about a tenth of this
+MAX_LISTED = 3  # entries that an error message lists
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises ModelError."""
+    """The tensors of a file by name, on the CPU.
+
+    path: what `torch.save` wrote in its zip format, or a safetensors file.
+    Raises ModelError if it is anything else, or if it is too large.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path} is larger than any published model")
@@ -37,16 +41,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} is refused: it holds more than tensors") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # broken archives and pickles raise what they like
+    except Exception as error:  # broken archives and pickles raise exceptions of any type
         raise ModelError(
-            f"{path} is no state dict: neither a whole file of torch.save nor of safetensors"
+            f"{path} is no state dict: neither a complete file of torch.save nor of safetensors"
         ) from error
     return _plain(state, path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     """Raises ValueError."""
-    from safetensors import SafetensorError  # which training does without
+    from safetensors import SafetensorError  # imported late, because training does not need it
     from safetensors.torch import load_file
 
     try:
@@ -56,7 +60,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse archives that unpack to more than they are."""
+    """Refuse archives that unpack to more than their own size. Raises ModelError."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
@@ -66,6 +70,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _plain(state: Any, path: Path) -> dict[str, Tensor]:
+    """Raise ModelError unless this is a plain dictionary of dense tensors."""
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and _is_plain(value) for name, value in state.items()
     ):
@@ -83,22 +88,29 @@ def _is_plain(value: Any) -> bool:
 
 
 def check_entries(
-    state: dict[str, Tensor], wanted: dict[str, tuple[int, ...]], failure: str
+    state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]], failure: str
 ) -> None:
-    """Raise ModelError unless names and shapes are exactly those wanted and all numbers are finite."""
-    wrong = [f"{name} is missing" for name in wanted if name not in state]
-    wrong += [f"{name} is unknown" for name in state if name not in wanted]
+    """Raise ModelError unless names and shapes are exactly `shapes` and all numbers are finite.
+
+    failure: the beginning of the error message.
+    """
+    wrong = _wrong_shapes(state, shapes) or [
+        f"{name} is not made of finite numbers"
+        for name, value in state.items()
+        if not (value.is_floating_point() and bool(torch.isfinite(value).all()))
+    ]
+    if wrong:
+        more = f" and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
+        raise ModelError(f"{failure}: {'; '.join(wrong[:MAX_LISTED])}{more}")
+
+
+def _wrong_shapes(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """A message for each entry that is missing, unknown or of another shape."""
+    wrong = [f"{name} is missing" for name in shapes if name not in state]
+    wrong += [f"{name} is unknown" for name in state if name not in shapes]
     wrong += [
         f"{name} is {tuple(state[name].shape)} instead of {shape}"
-        for name, shape in wanted.items()
+        for name, shape in shapes.items()
         if name in state and tuple(state[name].shape) != shape
     ]
-    if not wrong:
-        wrong = [
-            f"{name} is not made of finite numbers"
-            for name, value in state.items()
-            if not (value.is_floating_point() and bool(torch.isfinite(value).all()))
-        ]
-    if wrong:
-        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise ModelError(f"{failure}: {'; '.join(wrong[:NAMED])}{more}")
+    return wrong

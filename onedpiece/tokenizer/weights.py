@@ -1,4 +1,4 @@
-"""The weights file of a model directory: safetensors, large parameters as float16 unless asked otherwise."""
+"""The weights file of a model directory, in the safetensors format."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from onedpiece.models.registry import Model
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, build
 
-HALF_FROM = 1024  # smaller parameters stay float32: nothing to gain
+HALF_FROM = 1024
+"""Number of elements from which a tensor may be stored as float16: smaller ones save nothing."""
 
 
 def save(model: OneDPiece, path: Path, half: bool = True) -> None:
-    """Write all parameters and tables of a model; half: large ones as float16."""
+    """Write all parameters and tables of a model.
+
+    half: store large tensors of floating-point numbers as float16.
+    """
     state = model.state_dict()
     save_file({key: _stored(value, half) for key, value in state.items()}, path)
 
 
 def load(config: Config, path: Path) -> OneDPiece:
-    """The module of a configuration with the weights of a file, float32, in evaluation mode."""
+    """The module of a configuration with the weights of a file, float32, in evaluation mode.
+
+    Raises what safetensors and `load_state_dict` raise for other files.
+    """
     model, stored = empty(config), load_file(path)
     state = {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
     model.load_state_dict(state, assign=config.spectral is None)
@@ -32,7 +39,10 @@ def load(config: Config, path: Path) -> OneDPiece:
 
 
 def load_installed(model: Model) -> OneDPiece:
-    """`load` for an installed model. Raises ModelError if it is int8, or not what its manifest says."""
+    """`load` for an installed model.
+
+    Raises ModelError if it is int8, or if the weights are not what the manifest says.
+    """
     if model.precision == "int8":
         raise ModelError(f"{model.name} is int8, which PyTorch cannot run and nothing can undo")
     try:
@@ -42,12 +52,11 @@ def load_installed(model: Model) -> OneDPiece:
 
 
 def empty(config: Config) -> OneDPiece:
-    """The module of a configuration, to be given its weights."""
+    """The module of a configuration, whose weights are still to be loaded."""
     if config.spectral:
-        return build(config)  # which holds tables that are not stored
-    with torch.device(
-        "meta"
-    ):  # to draw as many random numbers as L has takes longer than to read it
+        return build(config)  # it computes tables that are not stored
+    # Drawing random weights of L-256 takes longer than reading a file of them.
+    with torch.device("meta"):
         return build(config)
 
 

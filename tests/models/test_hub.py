@@ -1,4 +1,4 @@
-"""Pulling published models from a hub that runs in this process: success, and everything that can go wrong."""
+"""Pulling published models from a hub that runs in this process: success, and every failure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 constants = pytest.importorskip("huggingface_hub.constants", reason="needs onedpiece[torch]")
 pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.export import published as export_published  # noqa: E402
 from onedpiece.models import hub  # noqa: E402
 from onedpiece.models.registry import find  # noqa: E402
-from onedpiece.tokenizer import official  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS  # noqa: E402
 
 NAME = "one-d-piece-s-256"
@@ -29,10 +29,12 @@ NEWEST = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Speaks what `huggingface_hub` needs: large files are redirected to a store that knows them by their SHA-256.
+    """What `huggingface_hub` needs of a hub: large files are redirected to a store.
 
-    data: the published file. sent: how many of its bytes a download really gives. named: the SHA-256 it claims.
-    commits: revisions that it has, and what commits they are.
+    data:    the published file.
+    sent:    number of its bytes that a download really gives.
+    named:   the SHA-256 that the hub claims for it.
+    commits: commit of each revision.
     """
 
     daemon_threads = True
@@ -50,7 +52,7 @@ class FakeHub(ThreadingHTTPServer):
 
     @property
     def store(self) -> str:
-        """The same server under another name, as a store elsewhere has."""
+        """The same server under another host name, as a separate store has."""
         return f"http://localhost:{self.server_address[1]}"
 
 
@@ -98,7 +100,7 @@ class _Requests(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def point_at(monkeypatch, tmp_path):
-    """Makes an address the hub, with an empty cache, as HF_ENDPOINT and HF_HOME would."""
+    """Sets the address of the hub and an empty cache, as HF_ENDPOINT and HF_HOME would."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
@@ -138,17 +140,17 @@ def models(monkeypatch, tmp_path, paper):
 
 @pytest.fixture
 def quick(monkeypatch, installed_paper):
-    """Conversion without its last and slow step, the writing of graphs."""
+    """Conversion without the slow step of writing graphs."""
 
     def copy(module, folder, name, precision, **facts):
         shutil.copytree(installed_paper.path, folder, dirs_exist_ok=True)
         manifest = json.loads((folder / "model.json").read_text())
         (folder / "model.json").write_text(json.dumps({**manifest, "name": name, **facts}))
 
-    monkeypatch.setattr(official, "export", copy)
+    monkeypatch.setattr(export_published, "export", copy)
 
 
-def left(models: Path) -> list[Path]:
+def remaining(models: Path) -> list[Path]:
     return sorted(models.glob("*")) if models.exists() else []
 
 
@@ -162,7 +164,7 @@ class TestSuccess:
         assert installed_paper.fingerprint in done.stdout.decode()
         assert find(NAME).source["repository"] == REPOSITORY
         assert find(NAME).source["commit"] == PINNED
-        assert [path.name for path in left(models)] == [NAME]
+        assert [path.name for path in remaining(models)] == [NAME]
 
         make_picture().save(tmp_path / "in.png")
         options = ("--model", NAME, "--device", "cpu")
@@ -188,16 +190,16 @@ class TestSuccess:
         assert odp("models", "pull", NAME, "--force").code == 0
         assert server.requests.count("GET /store/file") == 1
 
-    def test_the_commit_that_is_known_is_pulled_whatever_the_branch_is(
+    def test_the_known_commit_is_pulled_whatever_the_branch_is(
         self, odp, serve, models, published, quick
     ):
         server = serve(published)
         assert odp("models", "pull", NAME).code == 0
-        asked = [request for request in server.requests if "/resolve/" in request]
-        assert asked and all(f"/resolve/{PINNED}/" in request for request in asked)
+        requests = [request for request in server.requests if "/resolve/" in request]
+        assert requests and all(f"/resolve/{PINNED}/" in request for request in requests)
 
     @pytest.mark.parametrize("revision", ["main", NEWEST])
-    def test_another_can_be_asked_for(self, odp, serve, models, published, quick, revision):
+    def test_another_revision_can_be_pulled(self, odp, serve, models, published, quick, revision):
         serve(published)
         assert odp("models", "pull", NAME, "--revision", revision).code == 0
         assert find(NAME).source["revision"] == revision
@@ -209,7 +211,7 @@ class TestSuccess:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         assert odp("models", "pull", NAME, "--force").code == 0
 
-    def test_a_file_that_is_here_is_imported(self, odp, models, published, quick):
+    def test_a_local_file_is_imported(self, odp, models, published, quick):
         assert odp("models", "import", published).code == 0
         assert find(NAME).source["file"] == "pytorch_model.bin"
         assert odp("models", "import", published, "--name", "other").code == 0
@@ -223,7 +225,7 @@ class TestFailure:
         assert done.code == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("odp: ")]
         assert all(word in line for word in words), line
-        assert not left(models)
+        assert not remaining(models)
 
     def test_a_wrong_shape(self, odp, serve, models, published, tmp_path):
         state = torch.load(published, weights_only=True)
@@ -243,7 +245,7 @@ class TestFailure:
         self.fails(odp("models", "pull", NAME), models, "refused")
         assert not (tmp_path / "touched").exists()
 
-    def test_a_download_that_breaks_off(self, odp, serve, models, published, monkeypatch):
+    def test_an_interrupted_download(self, odp, serve, models, published, monkeypatch):
         monkeypatch.setattr("time.sleep", lambda _: None)  # between the tries to resume
         serve(published).sent = 1000
         self.fails(odp("models", "pull", NAME), models, "download", "import")
@@ -266,11 +268,11 @@ class TestFailure:
         done = odp("models", "pull", NAME)
         self.fails(done, models, "HF_HUB_OFFLINE is set", "odp models import")
 
-    def test_the_environment_variables_hold(self, run_odp, models, tmp_path):
+    def test_the_environment_variables_apply(self, run_odp, models, tmp_path):
         env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
         self.fails(run_odp("models", "pull", NAME, env=env), models, "HF_HUB_OFFLINE is set")
 
-    def test_a_revision_that_is_not_there(self, odp, serve, models, published):
+    def test_an_unknown_revision(self, odp, serve, models, published):
         serve(published)
         done = odp("models", "pull", NAME, "--revision", "v9")
         self.fails(done, models, "revision v9")
@@ -279,5 +281,5 @@ class TestFailure:
         del serve(published).commits[PINNED]
         self.fails(odp("models", "pull", NAME), models, PINNED, "--revision main")
 
-    def test_a_model_that_nobody_published(self, odp, models):
+    def test_an_unknown_model(self, odp, models):
         self.fails(odp("models", "pull", "two-d-piece"), models, "there are one-d-piece-s-256,")

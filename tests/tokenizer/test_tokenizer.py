@@ -1,6 +1,6 @@
-"""The tokenizer in PyTorch: prefixes, the spectral start, the paper's quantiser and its state dict."""
+"""The tokenizer in PyTorch: prefixes, the spectral start, the paper's quantiser, proposals."""
 
-import re
+import json
 
 import pytest
 
@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS, Config  # noqa: E402
-from onedpiece.tokenizer.onedpiece import PaperOneDPiece, build  # noqa: E402
-from onedpiece.tokenizer.pixels import convolve_doubled  # noqa: E402
+from onedpiece.tokenizer.onedpiece import build  # noqa: E402
+from onedpiece.tokenizer.pixels import upsample_and_convolve  # noqa: E402
 from onedpiece.tokenizer.proposals import Proposals  # noqa: E402
 from onedpiece.tokenizer.quantizer import VectorQuantizer  # noqa: E402
 from onedpiece.tokenizer.spectral import cosine_basis  # noqa: E402
-from onedpiece.tokenizer.vit import Block, through  # noqa: E402
+from onedpiece.tokenizer.vit import Block, run_blocks  # noqa: E402
 
 TINY = CONFIGS["tiny"]
 
@@ -38,34 +38,27 @@ def tokens():
 
 
 class TestPrefixes:
-    @pytest.mark.parametrize("count", [1, 2, 17, 255, 256])
-    def test_hiding_later_tokens_is_the_same_as_not_having_them(self, tiny, tokens, count):
+    @pytest.mark.parametrize("counts", [(1, 40, 256), (2, 17, 255)])
+    def test_dropping_tokens_in_a_batch_is_decoding_a_prefix(self, tiny, tokens, counts):
         with torch.inference_mode():
-            cut = tiny.decode(tokens[:, :count])
-            hidden = tiny.decode(tokens, torch.full((3,), count))
-        torch.testing.assert_close(cut, hidden, atol=1e-5, rtol=0)
+            batch = tiny.decode(tokens, torch.tensor(counts))
+            for row, count in enumerate(counts):
+                prefix = tiny.decode(tokens[row : row + 1, :count])
+                torch.testing.assert_close(batch[row : row + 1], prefix, atol=1e-5, rtol=0)
 
-    def test_every_picture_of_a_batch_has_its_own_length(self, tiny, tokens):
-        keep = torch.tensor([1, 40, 256])
-        with torch.inference_mode():
-            together = tiny.decode(tokens, keep)
-            for row, count in enumerate(keep.tolist()):
-                alone = tiny.decode(tokens[row : row + 1, :count])
-                torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
-
-    def test_later_tokens_cannot_be_seen(self, tiny, tokens):
+    def test_dropped_tokens_have_no_influence(self, tiny, tokens):
         other = tokens.clone()
         other[:, 20:] = (other[:, 20:] + 999) % CODEBOOK_SIZE
-        keep = torch.full((3,), 20)
+        num_tokens = torch.full((3,), 20)
         with torch.inference_mode():
-            assert torch.equal(tiny.decode(tokens, keep), tiny.decode(other, keep))
+            assert torch.equal(tiny.decode(tokens, num_tokens), tiny.decode(other, num_tokens))
             assert not torch.equal(tiny.decode(tokens), tiny.decode(other))
 
-    def test_training_sees_what_decoding_gives(self, tiny, pixels):
-        keep = torch.tensor([3, 100, 256])
+    def test_training_decodes_as_decoding_does(self, tiny, pixels):
+        num_tokens = torch.tensor([3, 100, 256])
         with torch.inference_mode():
-            trained, _ = tiny(pixels, keep, grain=True)
-            decoded = tiny.decode(tiny.encode(pixels), keep)
+            trained, _ = tiny(pixels, num_tokens, grain=True)
+            decoded = tiny.decode(tiny.encode(pixels), num_tokens)
         torch.testing.assert_close(trained, decoded, atol=1e-4, rtol=0)
 
 
@@ -83,7 +76,7 @@ class TestSpectralStart:
         with torch.inference_mode():
             assert not torch.equal(tiny.decode(tokens), tiny.spectral_picture(tokens))
 
-    def test_the_encoder_starts_from_the_transform_alone(self, pixels):
+    def test_an_untrained_encoder_adds_exactly_nothing(self, pixels):
         offsets = build(TINY)._offsets(pixels)
         assert offsets is not None and not offsets.any()
 
@@ -91,31 +84,28 @@ class TestSpectralStart:
         quantizer = tiny.quantize
         share = CODEBOOK_SIZE // TINY.spectral.classes
         first = torch.tensor([[0], [share - 1], [share], [CODEBOOK_SIZE - 1]])
-        assert quantizer.label(first).tolist() == [0, 0, 1, 1]
+        assert quantizer.class_id(first).tolist() == [0, 0, 1, 1]
         coefficients = quantizer.analyse(pixels)
         costs = coefficients.abs() @ quantizer.class_weight.T
         between = (costs[:, 0] - costs[:, 1]).sort().values[:2].mean()
         quantizer.class_bias.copy_(torch.stack((torch.tensor(0.0), between)))
         chosen = quantizer.classify(coefficients)
         assert sorted(chosen.tolist()) == [0, 1, 1]
-        assert torch.equal(quantizer.label(tiny.encode(pixels)), chosen)
+        assert torch.equal(quantizer.class_id(tiny.encode(pixels)), chosen)
 
-    def test_every_block_codes_what_the_tokens_before_left_over(self, tiny, pixels):
+    def test_every_block_codes_the_residual_of_the_tokens_before(self, tiny, pixels):
         quantizer = tiny.quantize
         tokens, offsets = tiny.encode(pixels), tiny._offsets(pixels)
-        codes, label = quantizer.codes(tokens), quantizer.label(tokens)
+        codes, class_id = quantizer.codes(tokens), quantizer.class_id(tokens)
         for block, first in ((1, 1), (2, 16), (16, 240)):
-            here = slice(first, first + 15)
-            known = quantizer.coefficients(tokens[:, :first], codes[:, :first])
-            left = quantizer.analyse(pixels) - known
-            order = quantizer.order[label, here].long()
-            x = left.gather(1, order.flatten(1)).reshape(order.shape)
-            x = x / quantizer.scale[label, here, None] + offsets[:, here]
-            book = quantizer.codebooks[block * CODEBOOK_SIZE : (block + 1) * CODEBOOK_SIZE].expand(
-                3, -1, -1
-            )
-            distance = torch.cdist(x, book)
-            chosen = distance.gather(2, tokens[:, here, None])[..., 0]
+            span = slice(first, first + 15)
+            prefix = quantizer.coefficients(tokens[:, :first], codes[:, :first])
+            residual = quantizer.analyse(pixels) - prefix
+            order = quantizer.order[class_id, span].long()
+            x = residual.gather(1, order.flatten(1)).reshape(order.shape)
+            x = x / quantizer.scale[class_id, span, None] + offsets[:, span]
+            distance = torch.cdist(x, quantizer.codebook(block).expand(3, -1, -1))
+            chosen = distance.gather(2, tokens[:, span, None])[..., 0]
             torch.testing.assert_close(chosen, distance.min(2).values, atol=1e-3, rtol=0)
 
     def test_encoding_is_deterministic_and_stays_in_the_codebook(self, tiny, pixels):
@@ -173,11 +163,12 @@ class TestVectorQuantizer:
         latents = torch.nn.functional.normalize(torch.randn(1, 2, 3), dim=-1).requires_grad_()
         codes, loss = quantizer(latents)
         assert torch.allclose(codes, quantizer.codes(quantizer.tokens(latents)), atol=1e-6)
-        wanted = torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]])
-        (got,) = torch.autograd.grad((codes * wanted).sum(), latents, retain_graph=True)
-        along = latents.detach()
-        across = wanted - (wanted * along).sum(-1, keepdim=True) * along
-        torch.testing.assert_close(got, across, atol=1e-5, rtol=0)
+        slope = torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]])
+        (gradient,) = torch.autograd.grad((codes * slope).sum(), latents, retain_graph=True)
+        # The component along a unit vector is lost by the normalisation.
+        unit = latents.detach()
+        expected = slope - (slope * unit).sum(-1, keepdim=True) * unit
+        torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=0)
         loss.backward()
         assert latents.grad.any() and quantizer.embedding.weight.grad.any()
 
@@ -185,25 +176,21 @@ class TestVectorQuantizer:
 class TestConfigurations:
     @pytest.mark.parametrize("name", sorted(CONFIGS))
     def test_a_configuration_survives_json(self, name):
-        import json
-
         assert Config.from_dict(json.loads(json.dumps(CONFIGS[name].to_dict()))) == CONFIGS[name]
 
-    def test_the_paper_model_has_the_state_dict_of_the_published_one(self, shared):
-        lines = (shared / "reference" / "state_dict_s256.txt").read_text().splitlines()
-        published = dict(re.fullmatch(r"(\S+) (\(.*\))", line).groups() for line in lines if line)
-        with torch.device("meta"):
-            model = build(CONFIGS["one-d-piece-s-256"])
-        assert isinstance(model, PaperOneDPiece)
-        ours = {key: str(tuple(value.shape)) for key, value in model.state_dict().items()}
-        # The head of our decoder is a module of its own.
-        renamed = {re.sub(r"^head\.", "decoder.", key): shape for key, shape in ours.items()}
-        assert renamed == published
+    def test_manifests_say_rate_for_lambda(self):
+        data = CONFIGS["default"].to_dict()
+        assert data["spectral"]["rate"] == 0.35 and "lambda_" not in data["spectral"]
+        data["spectral"]["rate"] = 0.5
+        assert Config.from_dict(data).spectral.lambda_ == 0.5
+
+    def test_they_need_no_pytorch(self, loaded_modules):
+        assert "torch" not in loaded_modules("import onedpiece.tokenizer.config")
 
 
 class TestProposals:
-    def test_what_they_promise_comes_true_where_the_decoder_is_linear(self, randomise):
-        """Without repair the decoded picture is the spectral one, and promises are exact for one exchange."""
+    def test_predicted_gains_are_real_where_the_decoder_is_linear(self, randomise):
+        """Without repair the decoded image is the spectral one, and predictions are exact."""
         torch.manual_seed(0)
         model = randomise(build(TINY)).eval()
         torch.nn.init.zeros_(model.repair.head.weight)
@@ -214,44 +201,45 @@ class TestProposals:
         tables.class_mean.zero_()
         tables.class_mean[:, :: TINY.spectral.frequencies**2] = 128
         pixels = torch.randint(100, 150, (1, 256, 256, 3), dtype=torch.uint8)
-        tokens, keep = torch.randint(0, CODEBOOK_SIZE, (1, MAX_TOKENS)), torch.tensor([90])
-        shown = torch.tensor([[256, 256]])
+        tokens = torch.randint(0, CODEBOOK_SIZE, (1, MAX_TOKENS))
+        sizes = torch.tensor([90]), torch.tensor([[256, 256]])
         with torch.no_grad():
-            cost, codes, gains = Proposals(model)(pixels, tokens, keep, shown)
-            for place in gains[0].topk(3).indices:
-                tried = tokens.clone()
-                tried[0, place] = codes[0, place]
-                new_cost, *_ = Proposals(model)(pixels, tried, keep, shown)
-                assert float(cost - new_cost) == pytest.approx(float(gains[0, place]), rel=0.01)
+            cost, codes, gains = Proposals(model)(pixels, tokens, *sizes)
+            for position in gains[0].topk(3).indices:
+                exchanged = tokens.clone()
+                exchanged[0, position] = codes[0, position]
+                new_cost, *_ = Proposals(model)(pixels, exchanged, *sizes)
+                gain = float(gains[0, position])
+                assert float(cost - new_cost) == pytest.approx(gain, rel=0.01)
 
-    def test_the_cost_is_the_squared_error_of_what_shows_and_the_price_of_the_bits(
+    def test_the_cost_is_the_squared_error_of_valid_pixels_plus_the_price_of_the_bits(
         self, tiny, pixels
     ):
         original = (pixels * 255).round().byte().permute(0, 2, 3, 1)
         tokens = tiny.encode(original.permute(0, 3, 1, 2).float() / 255)
-        keep = torch.full((len(tokens),), 40)
+        num_tokens, valid_size = torch.full((3,), 40), torch.tensor([[200, 90]] * 3)
         with torch.no_grad():
-            cost, *_ = Proposals(tiny)(
-                original, tokens, keep, torch.tensor([[200, 90]] * len(keep))
-            )
+            cost, *_ = Proposals(tiny)(original, tokens, num_tokens, valid_size)
             decoded = tiny.decode(tokens[:, :40], grain=0).clamp(0, 1).permute(0, 2, 3, 1)
             error = (decoded - original / 255).square()[:, :90, :200].flatten(1).sum(1)
             tables = tiny.quantize
             bits = tables.bits()[tables.block_of, tokens]
-            energy = tables.scale[tables.label(tokens)].square()
-        paid = tables.shape.rate * (bits * energy)[:, :40].sum(1)
-        assert torch.allclose(cost, error + paid, rtol=1e-4)
+            energy = tables.scale[tables.class_id(tokens)].square()
+        price = tables.shape.lambda_ * (bits * energy)[:, :40].sum(1)
+        assert torch.allclose(cost, error + price, rtol=1e-4)
 
 
-class TestWhatIsNotWorkedOut:
-    """Shortcuts that change nothing but the time."""
+class TestShortcuts:
+    """They change nothing but the time."""
 
-    def test_the_last_block_gives_the_rows_that_are_asked_for(self):
+    def test_the_last_block_computes_some_rows_only(self):
         torch.manual_seed(0)
         blocks = torch.nn.ModuleList(Block(32, 4) for _ in range(2))
         x, bias = torch.randn(2, 9, 32), torch.randn(2, 1, 1, 9)
         everything = blocks[1](blocks[0](x, bias), bias)
-        assert torch.allclose(through(blocks, x, slice(2, 7), bias), everything[:, 2:7], atol=1e-6)
+        assert torch.allclose(
+            run_blocks(blocks, x, slice(2, 7), bias), everything[:, 2:7], atol=1e-6
+        )
 
     def test_attention_is_the_same_with_and_without_the_fused_kernel(self):
         torch.manual_seed(0)
@@ -260,8 +248,8 @@ class TestWhatIsNotWorkedOut:
             fused = block(x, bias)
         assert torch.allclose(block(x, bias), fused, atol=1e-6)
 
-    def test_doubling_and_convolving_at_once_is_the_same_as_one_after_the_other(self):
+    def test_upsampling_and_convolving_at_once_is_the_same_as_in_sequence(self):
         torch.manual_seed(0)
         conv, x = torch.nn.Conv2d(5, 7, 3, padding=1), torch.randn(2, 5, 6, 8)
         plain = conv(torch.nn.functional.interpolate(x, scale_factor=2.0))
-        assert torch.allclose(convolve_doubled(x, conv), plain, atol=1e-5)
+        assert torch.allclose(upsample_and_convolve(x, conv), plain, atol=1e-5)

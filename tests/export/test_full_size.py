@@ -1,4 +1,4 @@
-"""One-D-Piece S-256 at its full size, from a state dict in a file to a codec, against vectors of the reference.
+"""One-D-Piece S-256 at its full size, imported from a state dict, against the reference vectors.
 
 Takes a minute or two and 3 GB: deselected unless asked for with `-m full`.
 """
@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.metrics import psnr  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
 
@@ -47,10 +48,15 @@ def model(reference, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=[(TorchRuntime, 1e-4), (OnnxRuntime, 1e-3)])
-def runtime(request, model):
-    """(a runtime of the model, how far its pictures may be off)."""
-    kind, tolerance = request.param
-    return kind(model, "cpu"), tolerance
+def runtime_and_tolerance(request, model):
+    """A runtime of the model, and the largest error of its pixels in 0..1."""
+    runtime, tolerance = request.param
+    return runtime(model, "cpu"), tolerance
+
+
+def decode(runtime, tokens):
+    """Every fourth row and column, as the vectors have them, in 0..1."""
+    return runtime.decode(tokens)[:, ::4, ::4].transpose(0, 3, 1, 2) / 255
 
 
 def test_its_shape_is_recognised(model):
@@ -58,24 +64,24 @@ def test_its_shape_is_recognised(model):
     assert model.precision == "float32" and model.is_intact()
 
 
-def test_tokens_are_those_of_the_reference(runtime, vectors):
-    assert np.array_equal(runtime[0].encode(vectors["images"]), vectors["tokens"])
+def test_tokens_equal_those_of_the_reference(runtime_and_tolerance, vectors):
+    runtime, _ = runtime_and_tolerance
+    assert np.array_equal(runtime.encode(vectors["images"]), vectors["tokens"])
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_pictures_are_those_of_the_reference(runtime, vectors, count):
-    ours = runtime[0].decode(vectors["tokens"][:, :count])[:, ::4, ::4].transpose(0, 3, 1, 2) / 255
-    expected = vectors[f"recon_{count}"].clip(0, 1)
-    assert np.abs(ours - expected).max() < runtime[1]
+def test_pixels_equal_those_of_the_reference(runtime_and_tolerance, vectors, count):
+    runtime, tolerance = runtime_and_tolerance
+    pixels = decode(runtime, vectors["tokens"][:, :count])
+    assert np.abs(pixels - vectors[f"recon_{count}"].clip(0, 1)).max() < tolerance
 
 
 @pytest.mark.parametrize("precision, equal, decibels", [("float16", 0.99, 55), ("int8", 0.95, 50)])
 def test_other_precisions_are_near(model, vectors, tmp_path, precision, equal, decibels):
     from onedpiece.export.precisions import export_variant
 
-    other = OnnxRuntime(export_variant(model, tmp_path / precision, precision), "cpu")
-    assert (other.encode(vectors["images"]) == vectors["tokens"]).mean() > equal
+    runtime = OnnxRuntime(export_variant(model, tmp_path / precision, precision), "cpu")
+    assert (runtime.encode(vectors["images"]) == vectors["tokens"]).mean() > equal
     for count in COUNTS:
-        ours = other.decode(vectors["tokens"][:, :count])[:, ::4, ::4].transpose(0, 3, 1, 2) / 255
-        error = np.square(ours - vectors[f"recon_{count}"].clip(0, 1)).mean()
-        assert -10 * np.log10(error) > decibels
+        pixels = decode(runtime, vectors["tokens"][:, :count])
+        assert psnr(pixels, vectors[f"recon_{count}"].clip(0, 1), peak=1) > decibels

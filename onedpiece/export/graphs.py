@@ -1,0 +1,162 @@
+"""ONNX graphs without weights of their own: their initializers refer into a safetensors file.
+
+ONNX calls such weights external data: a file name, an offset and a length. The file is the one that
+PyTorch reads too, so that a model directory holds every number once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir
+import torch
+from onnx import TensorProto, helper
+from onnx_ir.passes import common as passes
+from onnxscript.optimizer import fold_constants_ir
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
+from torch import Tensor, nn
+
+OPSET = 20
+ROUNDS = 2  # of simplification, since one step makes work for another
+RULES = (
+    rules.transpose_transpose_rule,
+    rules.no_op_transpose_rule,
+    rules.reshape_reshape_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.materialize_reshape_shape_rule,
+    rules.min_max_rule,
+    rules.max_min_rule,
+)
+
+
+def write_graph(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    dynamic: tuple[dict, ...],
+    outputs: list[str],
+    path: Path,
+    entries: dict[str, str],
+) -> None:
+    """Export a module to the ONNX file `path`, beside `weights.safetensors`.
+
+    inputs:  example inputs by name, in the order of the module's arguments.
+    dynamic: for each input, its axes of any length (see `torch.export`).
+    outputs: names of the outputs.
+    entries: for each of the module's parameters and buffers, its entry in the weights file.
+
+    Raises RuntimeError if the exporter changed the shape of a parameter.
+    """
+    with quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+        assert program is not None
+        _simplify(program.model, entries)
+    graph = program.model_proto
+    point_at_weights(graph, path.parent / "weights.safetensors", lambda name: entries.get(name, ""))
+    del graph.metadata_props[:]
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    path.write_bytes(graph.SerializeToString())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the log messages and warnings of exporters, which do not mean a failure."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def point_at_weights(
+    graph: onnx.ModelProto, weights: Path, entry_name: Callable[[str], str]
+) -> None:
+    """Replace initializers by references into a weights file.
+
+    Where the file has float16, the graph casts to float32. Initializers that are not in the file
+    stay.
+
+    entry_name: gives the entry of the file for the name of an initializer.
+
+    Raises RuntimeError if an initializer does not have the shape of its entry.
+    """
+    with weights.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        entries = json.loads(file.read(length))
+    casts = []
+    for tensor in graph.graph.initializer:
+        entry = entries.get(entry_name(tensor.name))
+        if entry is None:
+            continue
+        if list(tensor.dims) != entry["shape"]:
+            raise RuntimeError(f"the exporter changed the shape of {tensor.name}")
+        name, data_type = tensor.name, tensor.data_type
+        if entry["dtype"] == "F16":
+            tensor.name = name + ".stored"
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+            data_type = TensorProto.FLOAT16
+        start, end = entry["data_offsets"]
+        _make_external(tensor, data_type, weights.name, 8 + length + start, end - start)
+    for position, cast in enumerate(casts):
+        graph.graph.node.insert(position, cast)
+
+
+def _simplify(model: onnx_ir.Model, entries: dict[str, str]) -> None:
+    """Fold constants and drop operations without effect, in place.
+
+    ONNX Runtime does the rest when it loads the graph. `onnxscript.optimizer.optimize_ir` has the
+    same steps, but tries so many rules that it takes a third of the time of an export.
+    """
+    for _ in range(ROUNDS):
+        # Folding a parameter would put a copy of it into the graph.
+        fold_constants_ir(
+            model,
+            onnx_shape_inference=True,
+            should_fold=lambda node: False if _has_parameter(node, entries) else None,
+        )
+        RewritePass(RULES)(model)
+        passes.RemoveUnusedNodesPass()(model)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    passes.DeduplicateInitializersPass()(model)
+    passes.CommonSubexpressionEliminationPass()(model)
+
+
+def _has_parameter(node: Any, entries: dict[str, str]) -> bool:
+    return any(value is not None and value.name in entries for value in node.inputs)
+
+
+def _make_external(
+    tensor: TensorProto, data_type: int, location: str, offset: int, length: int
+) -> None:
+    """Turn an initializer into a reference to `length` bytes of a file at `offset`."""
+    name, dims = tensor.name, list(tensor.dims)
+    tensor.Clear()
+    tensor.name, tensor.data_type = name, data_type
+    tensor.dims.extend(dims)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)

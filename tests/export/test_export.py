@@ -1,0 +1,144 @@
+"""Exported models: ONNX Runtime gives what PyTorch gives, and graphs hold no weights."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
+pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.models.registry import find, read_model  # noqa: E402
+from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
+from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tiny(exported):
+    """(ONNX Runtime, PyTorch) of the tiny model."""
+    model = read_model(exported[0])
+    return OnnxRuntime(model, "cpu"), TorchRuntime(model)
+
+
+@pytest.fixture(scope="module")
+def default():
+    """(ONNX Runtime, PyTorch) of the bundled model."""
+    model = find("default")
+    return OnnxRuntime(model, "cpu"), TorchRuntime(model)
+
+
+class TestRandomModel:
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_tokens_are_those_of_pytorch_except_for_ties(self, tiny, synthetic, batch):
+        onnx_runtime, pytorch = tiny
+        tokens = onnx_runtime.encode(synthetic[:batch])
+        assert tokens.shape == (batch, 256) and tokens.dtype == np.uint16
+        assert (tokens == pytorch.encode(synthetic[:batch])).mean() > 0.99
+        assert len(np.unique(tokens)) > 100
+
+    @pytest.mark.parametrize("batch, count", [(1, 1), (2, 5), (3, 256)])
+    def test_pixels_are_those_of_pytorch(self, tiny, batch, count):
+        onnx_runtime, pytorch = tiny
+        tokens = np.random.default_rng(count).integers(0, 4096, (batch, count), np.uint16)
+        pixels = onnx_runtime.decode(tokens)
+        assert pixels.shape == (batch, 256, 256, 3) and pixels.dtype == np.float32
+        assert pixels.min() >= 0 and pixels.max() <= 255 and pixels.std() > 1
+        np.testing.assert_allclose(pixels, pytorch.decode(tokens), atol=0.05)
+
+    @pytest.mark.parametrize("grain", [0.0, 0.3])
+    def test_grain_is_that_of_pytorch(self, exported, tiny, grain):
+        model, tokens = read_model(exported[0]), np.arange(20).reshape(2, 10)
+        pixels = OnnxRuntime(model, "cpu", grain=grain).decode(tokens)
+        expected = TorchRuntime(model, grain=grain).decode(tokens)
+        np.testing.assert_allclose(pixels, expected, atol=0.05)
+        assert np.abs(pixels - tiny[0].decode(tokens)).max() > 1
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_proposals_are_those_of_pytorch(self, tiny, synthetic, batch):
+        onnx_runtime, pytorch = tiny
+        tokens = np.random.default_rng(1).integers(0, 4096, (3, 256), np.uint16)[:batch]
+        num_tokens = np.array([256, 1, 70])[:batch]
+        valid_size = np.array([[256, 256], [9, 256], [256, 80]])[:batch]
+        inputs = synthetic[:batch], tokens, num_tokens, valid_size
+        cost, codes, gains = onnx_runtime.propose(*inputs)
+        expected_cost, expected_codes, expected_gains = pytorch.propose(*inputs)
+        np.testing.assert_allclose(cost, expected_cost, rtol=1e-4)
+        np.testing.assert_allclose(gains, expected_gains, rtol=1e-3, atol=1e-3 * gains.max())
+        assert (codes == expected_codes).mean() > 0.99
+        assert (gains >= 0).all() and gains[0].any()
+        assert not gains[:, 0].any() and not gains[np.arange(256) >= num_tokens[:, None]].any()
+
+    def test_the_directory_is_a_model_named_by_its_weights(self, exported):
+        folder, fingerprint = exported
+        weights = (folder / "weights.safetensors").read_bytes()
+        assert fingerprint == hashlib.sha256(weights).hexdigest()
+        assert read_model(folder).fingerprint == fingerprint
+        manifest = json.loads((folder / "model.json").read_text())
+        assert manifest["name"] == "random"
+        assert manifest["config"]["spectral"]["rate"] == 0.35
+
+    @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "search.onnx"])
+    def test_graphs_hold_no_weights(self, exported, name):
+        graph = onnx.load(exported[0] / name, load_external_data=False).graph
+        external = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
+        assert external
+        for tensor in external:
+            location = {entry.key: entry.value for entry in tensor.external_data}["location"]
+            assert location == "weights.safetensors"
+        inline = [t for t in graph.initializer if t.data_location != t.EXTERNAL]
+        constants = [
+            attribute.t
+            for node in graph.node
+            if node.op_type == "Constant"
+            for attribute in node.attribute
+            if attribute.name == "value"
+        ]
+        # Bases of the cosine transform (16 x 256 numbers) are the largest that are not parameters.
+        assert max(t.ByteSize() for t in inline + constants) < 20_000
+
+    def test_inputs_have_the_names_of_installed_graphs(self, exported):
+        bundled = find("default").path
+        for name in ("encoder.onnx", "decoder.onnx", "search.onnx"):
+            graphs = (onnx.load(p / name, load_external_data=False) for p in (exported[0], bundled))
+            names, expected = ([value.name for value in graph.graph.input] for graph in graphs)
+            assert names == expected
+
+
+def test_sessions_do_not_change_denormal_numbers_of_their_process(exported):
+    """For speed, ONNX Runtime is told to treat them as zero."""
+    program = """
+import sys, numpy
+from pathlib import Path
+from onedpiece.models.registry import read_model
+from onedpiece.runtime.onnx import OnnxRuntime
+OnnxRuntime(read_model(Path(sys.argv[1])), "cpu").decode(numpy.zeros((1, 1), int))
+assert numpy.array([1e-310])[0] * 0.5 > 0 and (numpy.full(9, 1e-310) * 0.5).all()
+"""
+    subprocess.run([sys.executable, "-c", program, exported[0]], check=True)
+
+
+class TestBundledModel:
+    """The installed graphs give the tokens and pixels of PyTorch."""
+
+    def check(self, runtimes, tiles):
+        onnx_runtime, pytorch = runtimes
+        tokens = pytorch.encode(tiles)
+        assert (onnx_runtime.encode(tiles) == tokens).mean() >= 0.999
+        for count in (16, 256):
+            prefix = tokens[:, :count]
+            difference = np.abs(onnx_runtime.decode(prefix) - pytorch.decode(prefix))
+            assert difference.mean() <= 0.05
+
+    def test_on_photographs(self, default, photographs):
+        self.check(default, photographs)
+
+    @pytest.mark.full
+    def test_on_the_evaluation_pictures(self, default, shared):
+        paths = sorted((shared / "eval" / "256").glob("*.png"))
+        assert len(paths) == 50
+        self.check(default, np.stack([np.asarray(Image.open(path)) for path in paths]))
