@@ -1,6 +1,9 @@
-"""Put the tables of bench/results into README, between the comments that mark their places, and make docs/contact-sheet.jpg.
+"""Put the results of this folder into README.md, and make docs/contact-sheet.jpg.
 
-python -m onedpiece.bench.readme PICTURES RUN
+    python bench/results/readme.py PICTURES RUN
+
+PICTURES is the folder of pictures from which the folder RUN was made. The tables go between the
+comments that mark their places in README.md.
 """
 
 from __future__ import annotations
@@ -16,61 +19,59 @@ from PIL import Image
 
 from onedpiece.bench.curves import Point, curves
 from onedpiece.bench.plots import contact_sheet
-from onedpiece.bench.rate_distortion import ODP, decoded, reopened
+from onedpiece.bench.rd import ODP, decode, reopen
 from onedpiece.bench.table import read_rows
 from onedpiece.images.reader import open_picture
 
-RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
-SHEET = Path(__file__).parents[1] / "docs/contact-sheet.jpg"
-ON_SHEET = 12
-RIVAL = "webp"
-SMOOTH = "odp --grain 0"
-CODECS = ("odp", SMOOTH, "webp", "jpeg", "avif", "jxl")
+RESULTS = Path(__file__).parent
+REPOSITORY = RESULTS.parents[1]
+README = REPOSITORY / "README.md"
+SHEET = REPOSITORY / "docs" / "contact-sheet.jpg"
+SHEET_PICTURES = 12
+COMPETITOR = "webp"
+WITHOUT_GRAIN = "odp --grain 0"
+CODECS = ("odp", WITHOUT_GRAIN, "webp", "jpeg", "avif", "jxl")
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
 
-def main(pictures: Path, out: Path) -> None:
-    """Rewrite README. Raises OSError or OdpError if results are missing.
-
-    pictures, out: folders that the run was made from, and into.
-    """
-    _sheet(pictures, out).save(SHEET, quality=80)
+def main(pictures: Path, run: Path) -> None:
+    """Rewrite README.md. Raises OSError or OdpError if results are missing."""
+    _sheet(pictures, run).save(SHEET, quality=80)
     rows = read_rows(RESULTS / "rd" / "results.csv")
-    found = curves(rows)
-    found[SMOOTH] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
+    points = curves(rows)
+    points[WITHOUT_GRAIN] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
     versions = "; ".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})
-    psnr = _table(found, "psnr", 2, max)
-    lpips = _table(found, "lpips_squeeze", 3, min)
+    psnr = _table(points, "psnr", 2, max)
+    lpips = _table(points, "lpips_squeeze", 3, min)
     rates = (
         f"PSNR in dB, mean of {count} pictures:\n\n{psnr}\n\nLPIPS (lower is better):\n\n{lpips}"
     )
     text = README.read_text()
-    for name, inside in (
+    for name, content in (
         ("rates", f"{rates}\n\n({versions})"),
         ("speed", (RESULTS / "speed.md").read_text().strip()),
     ):
-        new = f"<!-- {name} -->\n{inside}\n<!-- end of {name} -->"
+        section = f"<!-- {name} -->\n{content}\n<!-- end of {name} -->"
         place = re.compile(PLACE.format(name), re.DOTALL)
-        text = place.sub(new.replace("\\", r"\\"), text)
+        text = place.sub(section.replace("\\", r"\\"), text)
     README.write_text(text)
 
 
 def _sheet(pictures: Path, out: Path) -> Image.Image:
-    """The last pictures by name, each length of `odp` beside the rival's file that is no larger."""
-    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-ON_SHEET:]}
-    run, rows = reopened(originals, out, "default", "cpu")
-    known = {(row.picture, row.codec, row.setting): row for row in rows}
+    """The last pictures by name: each length of `odp` beside the competitor's file of that size."""
+    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-SHEET_PICTURES:]}
+    run, rows = reopen(originals, out, "default", "cpu")
+    by_key = {row.key: row for row in rows}
     settings = [f"{tokens} tokens" for tokens in (32, 64, 128, 256)]
-    columns = [(codec, setting) for setting in settings for codec in (ODP, RIVAL)]
+    columns = [(codec, setting) for setting in settings for codec in (ODP, COMPETITOR)]
 
     def cell(picture: str, codec: str, setting: str) -> tuple[np.ndarray | None, str]:
-        row = known.get((picture, codec, setting))
+        row = by_key.get((picture, codec, setting))
         if row is None or not row.bytes:
             return None, "no file so small"
-        return decoded(run, row), f"{row.bytes} bytes, {row.scores['psnr']:.2f} dB"
+        return decode(run, row), f"{row.bytes} bytes, {row.scores['psnr']:.2f} dB"
 
     lines = [
         [(open_picture(path).pixels, name), *(cell(name, *column) for column in columns)]
@@ -80,25 +81,25 @@ def _sheet(pictures: Path, out: Path) -> Image.Image:
 
 
 def _table(
-    found: dict[str, list[Point]], metric: str, digits: int, best: Callable[..., float]
+    curves: dict[str, list[Point]], metric: str, digits: int, best: Callable[..., float]
 ) -> str:
-    """Settings in tokens by codecs; the best of those with a file for every picture is bold."""
+    """Mean scores: a row per length, a column per codec; the best complete one is bold."""
     lines = ["| tokens | bytes | " + " | ".join(CODECS) + " |", "|---" * (2 + len(CODECS)) + "|"]
-    for ours in found["odp"]:
-        if not ours.setting.endswith("tokens"):
+    for reference in curves["odp"]:
+        if not reference.setting.endswith("tokens"):
             continue
         points = {
-            codec: next((p for p in found.get(codec, []) if p.setting == ours.setting), None)
+            codec: next((p for p in curves.get(codec, []) if p.setting == reference.setting), None)
             for codec in CODECS
         }
         scores = {c: round(p.scores[metric], digits) for c, p in points.items() if p}
         top = best(scores[c] for c, p in points.items() if p and p.complete)
-        cells = [ours.setting.removesuffix(" tokens"), f"{ours.bytes:.0f}"]
+        cells = [reference.setting.removesuffix(" tokens"), f"{reference.bytes:.0f}"]
         for codec, point in points.items():
             if point is None:
                 cells.append("no file")
             elif not point.complete:
-                cells.append(f"{scores[codec]:.{digits}f} ({point.pictures} of {point.of})")
+                cells.append(f"{scores[codec]:.{digits}f} ({point.pictures} of {point.total})")
             else:
                 text = f"{scores[codec]:.{digits}f}"
                 cells.append(f"**{text}**" if scores[codec] == top else text)
