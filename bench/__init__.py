@@ -1,4 +1,4 @@
-"""Measurements: rate-distortion, speed and memory of the codec beside others, and how they are made."""
+"""Measurements of the codec beside other codecs: rate-distortion, speed, memory, other networks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from enum import StrEnum
 
 
 class Protocol(StrEnum):
-    """What of a picture is measured.
+    """Which part of each picture is measured.
 
-    paper:  short edge to 256 pixels, bicubic and antialiased, then the central 256x256 (Miwa et al., section 4).
-    native: every picture as it is.
+    paper:  the short edge is scaled to 256 pixels (bicubic, antialiased), then the central 256x256
+            pixels are taken (Miwa et al., arXiv 2501.10064, section 4).
+    native: the whole picture at its own size.
     """
 
     paper = "paper"

@@ -1,8 +1,8 @@
-"""Conventional codecs at their best for a byte budget: each at native size, and scaled down before and up after.
+"""The best file of each conventional codec for a byte budget, at native size or scaled down.
 
-Encoder options are those that give the highest PSNR for files of some hundred bytes; where two options win on
-different pictures, both are tried. What is not in a file is not counted: the size that a picture is scaled up to
-again is taken as known.
+Encoder options are those with the highest PSNR for files of some hundred bytes; where different
+options win on different pictures, all of them are tried. The size to which a decoded picture is
+scaled up again is not in such a file and not counted.
 """
 
 from __future__ import annotations
@@ -20,39 +20,43 @@ import numpy as np
 from PIL import Image, features
 from PIL import __version__ as pillow
 
-from onedpiece.bench.metrics import psnr
+from onedpiece.constants import TILE
+from onedpiece.metrics import psnr
 
 NAMES = ("jpeg", "webp", "avif", "jxl")
-NATIVE = "-native"  # ending of the names of results without scaling
-SCALES = (256, 192, 160, 128, 96, 80, 64, 48, 40, 32, 24, 16)  # of 256
-SMALLEST = 8  # pixels; edges are not scaled down to fewer
-PATIENCE = 2  # scales
+NATIVE = "-native"  # suffix of a codec's name in results without scaling
+SCALES = (256, 192, 160, 128, 96, 80, 64, 48, 40, 32, 24, 16)  # in units of 1 / TILE
+MIN_EDGE = 8  # pixels; no edge is scaled down further
+PATIENCE = 2  # scales without improvement after which the search stops
 
 Encode = Callable[[Image.Image, int], bytes]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format, and ways to write it.
+    """A file format, and the encoders and the decoder for it.
 
-    encoders: name of the options -> picture and quality to bytes; more quality nearly always makes more bytes.
-    highest:  the highest quality there is; the lowest is 0.
-    version:  of the software.
+    suffix:      of file names, with the dot.
+    encoders:    name of the options -> function of a picture and a quality that returns a file.
+                 Files grow with quality, nearly always.
+    max_quality: the highest quality; the lowest is 0.
+    version:     of the software.
     """
 
     name: str
     suffix: str
     encoders: dict[str, Encode]
     decode: Callable[[bytes], Image.Image]
-    highest: int
+    max_quality: int
     version: str
 
 
 @dataclass(frozen=True)
-class Coded:
-    """A file, its decoded pixels uint8 (H, W, 3) at the size of the original, and what it was made with.
+class Candidate:
+    """A file, its decoded pixels uint8 (H, W, 3) at the size of the original, and its settings.
 
-    size: width and height of what the file holds. options: one of the format's encoders.
+    size:    width and height of the picture in the file.
+    options: name of one of the format's encoders.
     """
 
     data: bytes
@@ -62,60 +66,67 @@ class Coded:
     quality: int
 
     @property
-    def how(self) -> str:
-        """The last three in words."""
+    def settings(self) -> str:
+        """Size, options and quality in words."""
         return f"{self.size[0]}x{self.size[1]} {self.options} q{self.quality}"
 
 
 def available() -> tuple[list[Format], list[str]]:
     """The formats that this machine can write, and a line about each that it cannot."""
     formats, missing = [], []
-    for make in (_jpeg, _webp, avif, _jxl):
+    for create in (_jpeg, _webp, avif, _jxl):
         try:
-            formats.append(make())
+            formats.append(create())
         except ImportError as error:
-            missing.append(f"{make.__name__.strip('_')}: {error}")
+            missing.append(f"{create.__name__.strip('_')}: {error}")
     return formats, missing
 
 
 class Ladder:
-    """All files worth having of one picture in one format: for each scale, by bisection over quality."""
+    """Files of one picture in one format: at each scale, quality is found by bisection.
+
+    Files are kept, so that several budgets share them.
+    """
 
     def __init__(self, format: Format, pixels: np.ndarray) -> None:
         self._format, self._pixels = format, pixels
         image = Image.fromarray(pixels)
-        sizes = [(_of(image.width, scale), _of(image.height, scale)) for scale in SCALES]
+        sizes = [
+            (_scaled_edge(image.width, scale), _scaled_edge(image.height, scale))
+            for scale in SCALES
+        ]
         self._scaled = [
-            _scaled(image, size)
+            _resize(image, size)
             for size in dict.fromkeys(sizes)
-            if size == image.size or min(size) >= SMALLEST
+            if size == image.size or min(size) >= MIN_EDGE
         ]
         self._files: dict[tuple[int, str, int], bytes] = {}
 
-    def best(self, budget: int, native: bool = False) -> Coded | None:
-        """The file of at most `budget` bytes with the highest PSNR; None if even the smallest is larger.
+    def best(self, budget: int, native: bool = False) -> Candidate | None:
+        """The file of at most `budget` bytes with the highest PSNR; None if no file is so small.
 
-        native: only among files that hold the picture at its own size. Otherwise scales are tried from the smallest
-        on, until PATIENCE of them in a row are no better: PSNR over scale has one maximum, nearly.
+        native: consider only files that hold the picture at its own size. Otherwise scales are
+                tried from the smallest up, until PATIENCE of them in a row bring no improvement:
+                PSNR as a function of scale has, nearly always, one maximum.
         """
-        best, highest, worse = None, -np.inf, 0
+        best, best_score, without_gain = None, -np.inf, 0
         for rung in range(1) if native else reversed(range(len(self._scaled))):
             for options in self._format.encoders:
-                quality = self._fitting(rung, options, budget)
+                quality = self._highest_quality(rung, options, budget)
                 if quality is None:
                     continue
-                coded = self._decoded(rung, options, quality)
-                score = psnr(self._pixels, coded.pixels)
-                if score > highest:
-                    best, highest, worse = coded, score, -1
-            worse += 1
-            if best and worse == PATIENCE:
+                candidate = self._candidate(rung, options, quality)
+                score = psnr(self._pixels, candidate.pixels)
+                if score > best_score:
+                    best, best_score, without_gain = candidate, score, -1
+            without_gain += 1
+            if best and without_gain == PATIENCE:
                 break
         return best
 
-    def _fitting(self, rung: int, options: str, budget: int) -> int | None:
-        """The highest quality that fits, if sizes grow with quality."""
-        low, high = 0, self._format.highest
+    def _highest_quality(self, rung: int, options: str, budget: int) -> int | None:
+        """The highest quality whose file fits, provided that sizes grow with quality."""
+        low, high = 0, self._format.max_quality
         if len(self._file(rung, options, low)) > budget:
             return None
         while low < high:
@@ -132,30 +143,30 @@ class Ladder:
             self._files[key] = self._format.encoders[options](self._scaled[rung], quality)
         return self._files[key]
 
-    def _decoded(self, rung: int, options: str, quality: int) -> Coded:
+    def _candidate(self, rung: int, options: str, quality: int) -> Candidate:
         data = self._file(rung, options, quality)
         height, width = self._pixels.shape[:2]
-        pixels = decoded(self._format, data, width, height)
-        return Coded(data, pixels, self._scaled[rung].size, options, quality)
+        pixels = decode(self._format, data, width, height)
+        return Candidate(data, pixels, self._scaled[rung].size, options, quality)
 
 
-def encoded(format: Format, pixels: np.ndarray, coded: Coded) -> bytes:
-    """The file of `coded` once more, from the pixels uint8 (H, W, 3) of the original."""
-    image = _scaled(Image.fromarray(pixels), coded.size)
-    return format.encoders[coded.options](image, coded.quality)
+def encode(format: Format, pixels: np.ndarray, candidate: Candidate) -> bytes:
+    """The candidate's file once more, from the original's pixels uint8 (H, W, 3)."""
+    image = _resize(Image.fromarray(pixels), candidate.size)
+    return format.encoders[candidate.options](image, candidate.quality)
 
 
-def decoded(format: Format, data: bytes, width: int, height: int) -> np.ndarray:
-    """A file's pixels, uint8 (height, width, 3), scaled up if it holds fewer."""
-    return np.asarray(_scaled(format.decode(data).convert("RGB"), (width, height)))
+def decode(format: Format, data: bytes, width: int, height: int) -> np.ndarray:
+    """The pixels of a file, uint8 (height, width, 3), scaled up if it holds fewer."""
+    return np.asarray(_resize(format.decode(data).convert("RGB"), (width, height)))
 
 
-def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _of(edge: int, scale: int) -> int:
-    return max(1, round(edge * scale / SCALES[0]))
+def _scaled_edge(edge: int, scale: int) -> int:
+    return max(1, round(edge * scale / TILE))
 
 
 def _save(image: Image.Image, quality: int, *, name: str, **options: object) -> bytes:
@@ -183,20 +194,20 @@ def _jpeg() -> Format:
 
 
 def _without_jfif(data: bytes) -> bytes:
-    """A JPEG file without its JFIF segment: 18 bytes that decoders do without."""
+    """A JPEG file without its JFIF segment, 18 bytes that decoders do not need."""
     return data[:2] + data[20:] if data[2:4] == b"\xff\xe0" else data
 
 
 def _webp() -> Format:
-    """One segment for the whole picture, which Pillow cannot ask for, saves bytes that matter in small files."""
+    """With the package webp: one segment per picture, a shorter header that Pillow cannot write."""
     if not features.check("webp"):
         raise ImportError("this Pillow cannot write it")
-    pillows = f"Pillow {pillow}, libwebp {features.version('webp')}"
+    pillow_version = f"Pillow {pillow}, libwebp {features.version('webp')}"
     try:
         import webp
     except ImportError:
         encoders: dict[str, Encode] = {"m6": partial(_save, name="WEBP", method=6)}
-        return Format("webp", ".webp", encoders, _open, 100, pillows)
+        return Format("webp", ".webp", encoders, _open, 100, pillow_version)
 
     def write(image: Image.Image, quality: int) -> bytes:
         config = webp.WebPConfig.new(quality=quality, method=6)
@@ -207,7 +218,7 @@ def _webp() -> Format:
 
 
 def avif(tune: str = "psnr") -> Format:
-    """tune: what libaom's decisions aim for, psnr or ssim."""
+    """AVIF by libaom. tune: the metric that its decisions optimise, psnr or ssim."""
     if not features.check("avif"):
         raise ImportError("this Pillow cannot write it")
     encoders: dict[str, Encode] = {
@@ -226,9 +237,9 @@ def avif(tune: str = "psnr") -> Format:
 
 
 def _jxl() -> Format:
-    """Not quality 100, which is another mode."""
+    """JPEG XL up to quality 99, because 100 is the lossless mode."""
     try:
-        import pillow_jxl  # noqa: F401  (it registers itself)
+        import pillow_jxl  # noqa: F401  (registers its Pillow plugin)
     except ImportError:
         return _cjxl()
     from importlib.metadata import version
@@ -241,30 +252,31 @@ def _jxl() -> Format:
     return Format("jxl", ".jxl", encoders, _open, 99, f"pillow-jxl-plugin {plugin}")
 
 
-LOWEST_CJXL = 5  # below, versions before 0.8 fail
+MIN_CJXL_QUALITY = 5  # versions before 0.8 fail below
 
 
 def _cjxl() -> Format:
-    """The reference programs, which take and make files."""
+    """JPEG XL by the reference programs, which read and write files."""
     if not (shutil.which("cjxl") and shutil.which("djxl")):
         raise ImportError("install pillow-jxl-plugin, or cjxl and djxl")
 
     def write(image: Image.Image, quality: int, *, effort: int) -> bytes:
         png = _save(image, 0, name="PNG")
-        quality = max(quality, LOWEST_CJXL)
-        return _converted(png, ".png", ".jxl", "cjxl", "-q", str(quality), "-e", str(effort))
+        quality = max(quality, MIN_CJXL_QUALITY)
+        return _convert(png, ".png", ".jxl", "cjxl", "-q", str(quality), "-e", str(effort))
 
     def read(data: bytes) -> Image.Image:
-        return _open(_converted(data, ".jxl", ".png", "djxl"))
+        return _open(_convert(data, ".jxl", ".png", "djxl"))
 
     encoders: dict[str, Encode] = {
         f"effort {effort}": partial(write, effort=effort) for effort in (7, 9)
     }
-    told = subprocess.run(["cjxl", "--version"], capture_output=True, text=True).stdout
-    return Format("jxl", ".jxl", encoders, read, 99, told.partition("\n")[0])
+    version = subprocess.run(["cjxl", "--version"], capture_output=True, text=True).stdout
+    return Format("jxl", ".jxl", encoders, read, 99, version.partition("\n")[0])
 
 
-def _converted(data: bytes, before: str, after: str, program: str, *options: str) -> bytes:
+def _convert(data: bytes, before: str, after: str, program: str, *options: str) -> bytes:
+    """A file converted by a program. before, after: suffixes of its input and output."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in").with_suffix(before), Path(folder, "out" + after)
         source.write_bytes(data)

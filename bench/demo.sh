@@ -1,5 +1,6 @@
 #!/bin/sh
-# Set up a fresh machine (Python 3.11 or newer) and run the codec on the photographs in bench/pictures.
+# Install the codec in a fresh environment (Python 3.11 or newer), and encode and decode the
+# photographs in bench/pictures.
 set -eu
 cd "$(dirname "$0")/.."
 python3 -m venv demo/venv

@@ -1,7 +1,9 @@
-"""What other networks make of decoded pictures, beside what they make of the originals (Miwa et al., section 4.4).
+"""Outputs of other networks for decoded pictures, compared with those for the originals.
 
-A network is a function of pixels, float32 (1, 3, H, W) in 0..1, whose result is what torchvision, timm and transformers
-give for its kind. `load` makes one of a model that is on the machine; nothing is downloaded.
+This is the evaluation by downstream tasks of Miwa et al. (arXiv 2501.10064, section 4.4). A network
+is a function of pixels, float32 (1, 3, H, W) in 0..1, whose output has the form that torchvision,
+timm and transformers use for its task. `load` makes one from a model that is on this machine;
+nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -18,67 +20,74 @@ import torch
 from torch import Tensor
 
 from onedpiece.bench.protocol import read
-from onedpiece.bench.rate_distortion import Progress, Run, decoded
+from onedpiece.bench.rd import Progress, Run, decode
 from onedpiece.bench.table import Row
 from onedpiece.errors import OdpError
 
 Network = Callable[[Tensor], Any]
-CONFIDENT = 0.5  # score from which on a detection counts
-SAME_PLACE = 0.5  # intersection over union from which on two boxes are of the same thing
-CLOSE = 1.25  # ratio up to which two depths are alike
+MIN_CONFIDENCE = 0.5  # detections with a lower score do not count
+MIN_IOU = 0.5  # intersection over union of two boxes that match
+MAX_DEPTH_RATIO = 1.25  # of two depths that count as equal
 
 
-def classification(original: Any, made: Any) -> float:
-    """1 if both have the same class on top, else 0. Logits (1, C), or an object that has them as `logits`."""
-    first, second = (_tensor(output, "logits").argmax(-1) for output in (original, made))
+def classification(original: Any, decoded: Any) -> float:
+    """1 if both have the same top class, else 0. Logits (1, C), or an object with `logits`."""
+    first, second = (_tensor(output, "logits").argmax(-1) for output in (original, decoded))
     return float((first == second).float().mean())
 
 
-def segmentation(original: Any, made: Any) -> float:
-    """Mean intersection over union of the classes in the original. Logits (1, C, H, W): `logits`, ["out"] or plain."""
-    first, second = (_tensor(output, "logits", "out").argmax(1) for output in (original, made))
+def segmentation(original: Any, decoded: Any) -> float:
+    """Mean intersection over union of the classes that the original has.
+
+    Logits (1, C, H, W), or an object with `logits`, or a dictionary with "out".
+    """
+    first, second = (_tensor(output, "logits", "out").argmax(1) for output in (original, decoded))
     scores = []
-    for label in first.unique():
-        one, other = first == label, second == label
+    for class_id in first.unique():
+        one, other = first == class_id, second == class_id
         scores.append(float((one & other).sum() / (one | other).sum()))
     return float(np.mean(scores))
 
 
-def depth(original: Any, made: Any) -> float:
-    """Share of pixels whose depths differ by less than a quarter, scales made equal. (1, H, W), or `predicted_depth`."""
-    first, second = (_tensor(output, "predicted_depth").float() for output in (original, made))
+def depth(original: Any, decoded: Any) -> float:
+    """Share of pixels whose depths are within a factor of 1.25 after equalising the medians.
+
+    Depths (1, H, W), or an object with `predicted_depth`.
+    """
+    first, second = (_tensor(output, "predicted_depth").float() for output in (original, decoded))
     second = second * (first.median() / second.median())
     ratio = torch.maximum(first / second, second / first)
-    return float((ratio < CLOSE).float().mean())
+    return float((ratio < MAX_DEPTH_RATIO).float().mean())
 
 
-def embedding(original: Any, made: Any) -> float:
-    """Cosine of the angle between embeddings (1, D), or `image_embeds`, `pooler_output`."""
+def embedding(original: Any, decoded: Any) -> float:
+    """Cosine similarity of embeddings (1, D), or objects with `image_embeds` or `pooler_output`."""
     names = ("image_embeds", "pooler_output")
-    first, second = (_tensor(output, *names).flatten() for output in (original, made))
+    first, second = (_tensor(output, *names).flatten() for output in (original, decoded))
     return float(torch.nn.functional.cosine_similarity(first, second, dim=0))
 
 
-def detection(original: Any, made: Any) -> float:
-    """F1 of detections against those in the original: same label, boxes that overlap by half; 1 if neither has any.
+def detection(original: Any, decoded: Any) -> float:
+    """F1 score of the detections, with those in the original as the truth; 1 if neither has any.
 
-    [{"boxes": (N, 4) as x1 y1 x2 y2, "labels": (N,), "scores": (N,)}], as torchvision's detectors give.
+    Boxes match if their classes are equal and their intersection over union is at least MIN_IOU.
+    [{"boxes": (N, 4) as x1 y1 x2 y2, "labels": (N,), "scores": (N,)}], the form of torchvision.
     """
-    wanted, found = _confident(original), _confident(made)
-    if not wanted and not found:
+    expected, predicted = _confident(original), _confident(decoded)
+    if not expected and not predicted:
         return 1.0
     matched: set[int] = set()
-    for box, label in found:
+    for box, class_id in predicted:
         overlaps = [
-            _overlap(box, other) if label == name and index not in matched else 0.0
-            for index, (other, name) in enumerate(wanted)
+            _iou(box, other) if class_id == other_class and index not in matched else 0.0
+            for index, (other, other_class) in enumerate(expected)
         ]
-        if overlaps and max(overlaps) >= SAME_PLACE:
+        if overlaps and max(overlaps) >= MIN_IOU:
             matched.add(int(np.argmax(overlaps)))
-    return 2 * len(matched) / (len(wanted) + len(found))
+    return 2 * len(matched) / (len(expected) + len(predicted))
 
 
-KINDS: dict[str, Callable[[Any, Any], float]] = {
+TASKS: dict[str, Callable[[Any, Any], float]] = {
     score.__name__: score for score in (classification, detection, segmentation, depth, embedding)
 }
 
@@ -86,9 +95,11 @@ KINDS: dict[str, Callable[[Any, Any], float]] = {
 def downstream(
     run: Run, rows: list[Row], networks: dict[str, Network], progress: Progress
 ) -> list[tuple[str, str, str, float, int]]:
-    """Means over pictures: network, codec, setting, score, number of pictures. Writes `run.out`/downstream.csv.
+    """Mean scores as (network, codec, setting, score, number of pictures).
 
-    networks: "kind=source" -> network. rows: of a finished `odp bench rd`, whose files are decoded again.
+    Also written to `run.out`/downstream.csv.
+    rows:     of a finished `odp bench rd`, whose files are decoded again.
+    networks: "task=source" -> network.
     """
     scores: dict[tuple[str, str, str], list[float]] = {}
     with progress(len(run.pictures)) as advance, torch.inference_mode():
@@ -98,9 +109,9 @@ def downstream(
             for row in rows:
                 if row.picture != name or row.bytes is None:
                     continue
-                made = _pixels(decoded(run, row))
+                decoded = _pixels(decode(run, row))
                 for key, network in networks.items():
-                    score = KINDS[key.partition("=")[0]](originals[key], network(made))
+                    score = TASKS[key.partition("=")[0]](originals[key], network(decoded))
                     scores.setdefault((key, row.codec, row.setting), []).append(score)
             advance(1)
     means = [(*key, float(np.mean(values)), len(values)) for key, values in scores.items()]
@@ -111,26 +122,27 @@ def downstream(
     return means
 
 
-def load(source: str, kind: str) -> Network:
-    """A network by name: torchvision:NAME, timm:NAME, transformers:NAME, or MODULE:FUNCTION, which is called for one.
+def load(source: str, task: str) -> Network:
+    """A network by torchvision:NAME, timm:NAME, transformers:NAME, or MODULE:FUNCTION.
 
-    Raises OdpError if it, or its weights, are not on this machine.
+    The function is called without arguments and returns the network.
+    Raises OdpError if the network or its weights are not on this machine.
     """
-    # Hugging Face's libraries download what is missing unless told not to, before they are imported.
+    # Hugging Face's libraries read this when they are imported; without it they download weights.
     os.environ["HF_HUB_OFFLINE"] = "1"
     library, _, name = source.partition(":")
-    makers = {"torchvision": _torchvision, "timm": _timm, "transformers": _transformers}
+    loaders = {"torchvision": _torchvision, "timm": _timm, "transformers": _transformers}
     try:
-        if library in makers:
-            return makers[library](name, kind)
+        if library in loaders:
+            return loaders[library](name, task)
         return getattr(importlib.import_module(library), name)()
     except OdpError:
         raise
-    except Exception as error:  # whatever these libraries raise for what is not there
+    except Exception as error:  # these libraries raise many kinds for missing models
         raise OdpError(f"{source} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _torchvision(name: str, kind: str) -> Network:
+def _torchvision(name: str, task: str) -> Network:
     from torchvision.models import get_model, get_model_weights
 
     weights = get_model_weights(name).DEFAULT
@@ -138,24 +150,24 @@ def _torchvision(name: str, kind: str) -> Network:
     if not file.is_file():
         raise OdpError(f"the weights of torchvision's {name} are not on this machine: {file}")
     model, transform = get_model(name, weights=weights).eval(), weights.transforms()
-    if kind == "detection":
+    if task == "detection":
         return lambda pixels: model([transform(pixels[0])])
     return lambda pixels: model(transform(pixels))
 
 
-def _timm(name: str, kind: str) -> Network:
+def _timm(name: str, task: str) -> Network:
     import timm
     from torchvision.transforms.functional import normalize, resize
 
-    # Without classes, a model gives its embedding.
-    classes: dict[str, int] = {"num_classes": 0} if kind == "embedding" else {}
+    # Without classes, the output of a model is its embedding.
+    classes: dict[str, int] = {"num_classes": 0} if task == "embedding" else {}
     model = timm.create_model(name, pretrained=True, **classes).eval()
     config = timm.data.resolve_model_data_config(model)
     size, mean, std = config["input_size"][1:], config["mean"], config["std"]
     return lambda pixels: model(normalize(resize(pixels, size, antialias=True), mean, std))
 
 
-def _transformers(name: str, kind: str) -> Network:
+def _transformers(name: str, task: str) -> Network:
     import transformers
 
     classes = {
@@ -164,10 +176,10 @@ def _transformers(name: str, kind: str) -> Network:
         "depth": "AutoModelForDepthEstimation",
         "embedding": "CLIPVisionModelWithProjection",
     }
-    if kind not in classes:
-        raise OdpError(f"{kind} with transformers is not known: use torchvision, or a function")
+    if task not in classes:
+        raise OdpError(f"transformers has no loader for {task}: use torchvision, or a function")
     processor = transformers.AutoImageProcessor.from_pretrained(name)
-    model = getattr(transformers, classes[kind]).from_pretrained(name).eval()
+    model = getattr(transformers, classes[task]).from_pretrained(name).eval()
 
     def network(pixels: Tensor) -> Any:
         return model(**processor(pixels, return_tensors="pt", do_rescale=False))
@@ -176,11 +188,12 @@ def _transformers(name: str, kind: str) -> Network:
 
 
 def _pixels(pixels: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in 0..1."""
     return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
 def _tensor(output: Any, *names: str) -> Tensor:
-    """A tensor as it is, or the one that an output holds under one of these names."""
+    """The tensor that an output holds under one of these names, or else the output itself."""
     for name in names:
         if isinstance(output, dict) and name in output:
             return output[name]
@@ -190,17 +203,17 @@ def _tensor(output: Any, *names: str) -> Tensor:
 
 
 def _confident(output: Any) -> list[tuple[list[float], int]]:
-    """Boxes and labels, the most certain first."""
-    (found,) = output
-    order = found["scores"].argsort(descending=True).tolist()
+    """Boxes and classes of the detections that count, by falling confidence."""
+    (detections,) = output
+    order = detections["scores"].argsort(descending=True).tolist()
     return [
-        (found["boxes"][index].tolist(), int(found["labels"][index]))
+        (detections["boxes"][index].tolist(), int(detections["labels"][index]))
         for index in order
-        if found["scores"][index] >= CONFIDENT
+        if detections["scores"][index] >= MIN_CONFIDENCE
     ]
 
 
-def _overlap(one: list[float], other: list[float]) -> float:
+def _iou(one: list[float], other: list[float]) -> float:
     """Intersection over union of two boxes x1 y1 x2 y2."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])

@@ -26,19 +26,21 @@ from onedpiece.tokenizer import pixels, vit
 
 @contextmanager
 def eager(model: Model, threads: int, device: str = "cpu") -> Iterator[TorchRuntime]:
-    """PyTorch, until the end without what our modules save: results nobody asks for, and doubled pixels."""
+    """PyTorch without the shortcuts of this project's modules.
+
+    These compute only the rows of the transformer that are needed, and fold the enlargement of
+    pixels into the convolution after it. Both are replaced until the context ends.
+    """
     torch.set_num_threads(threads)
-    ours = vit.through, pixels.convolve_doubled
-    vit.through, pixels.convolve_doubled = _all_positions, _enlarge_and_convolve
+    shortcuts = vit.through, pixels.convolve_doubled
+    vit.through, pixels.convolve_doubled = _all_rows, _enlarge_and_convolve
     try:
         yield TorchRuntime(model, device)
     finally:
-        vit.through, pixels.convolve_doubled = ours
+        vit.through, pixels.convolve_doubled = shortcuts
 
 
-def _all_positions(
-    blocks: nn.ModuleList, x: Tensor, rows: slice, bias: Tensor | None = None
-) -> Tensor:
+def _all_rows(blocks: nn.ModuleList, x: Tensor, rows: slice, bias: Tensor | None = None) -> Tensor:
     for block in blocks:
         x = block(x, bias)
     return x[:, rows]
@@ -49,7 +51,7 @@ def _enlarge_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def main(verb: str, folder: str, source: str, out: str, threads: str) -> None:
-    """Read a picture or tokens, load the model, run it, write the result."""
+    """Read a picture or tokens, load the model, run it, and write the result."""
     with eager(read_model(Path(folder)), int(threads)) as runtime:
         if verb == "encode":
             picture = np.asarray(Image.open(source).convert("RGB"))

@@ -1,7 +1,8 @@
-"""How far the decoded pictures are from the originals as a crowd: rFID, with whatever network is given."""
+"""Fréchet distance between the features of all originals and of all decoded pictures (rFID)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from onedpiece.bench.metrics import Metric
 from onedpiece.errors import ModelError
 
 RFID = Metric("rfid", "Fréchet distance of features", lambda original, decoded: float("nan"), False)
-"""Of all pictures at once; it has no score of one."""
+"""Defined for a set of pictures; the score of a single one is NaN."""
+
+Features = Callable[[np.ndarray], np.ndarray]
+"""uint8 (H, W, 3) -> float64 (D,)."""
 
 
-class Features:
-    """A network in an ONNX file: pixels (1, 3, H, W) in 0..1 to features (1, D).
+class OnnxFeatures:
+    """Features by a network in an ONNX file: pixels (1, 3, H, W) in 0..1 to features (1, D).
 
-    Pictures are scaled to the size that the network asks for, if it asks for one. Raises ModelError.
+    Pictures are scaled to the input size of the network, if it has a fixed one.
+    Raises ModelError if the file cannot be loaded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +33,7 @@ class Features:
             self._session: Any = onnxruntime.InferenceSession(
                 path, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its own exceptions have no common base
+        except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise ModelError(f"{path} cannot be loaded: {error}") from error
         self._input = self._session.get_inputs()[0]
 
@@ -43,19 +48,20 @@ class Features:
 
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:
-    """Distance of the Gaussians that fit two sets of features (N, D) (Heusel et al., arXiv 1706.08500).
+    """Distance of the Gaussians fitted to two sets of features (N, D) (Heusel et al., 1706.08500).
 
-    With fewer pictures than features it is too small, but still comparable between sets of the same pictures.
+    With fewer pictures than features the estimate is too small, but distances between sets of the
+    same pictures can still be compared.
     """
     means = np.sum((one.mean(0) - other.mean(0)) ** 2)
     first, second = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (one, other))
-    # The trace of the root of first @ second, from symmetric matrices, which have real roots.
-    root = _root(first)
+    # The trace of the square root of first @ second, by symmetric matrices, whose roots are real.
+    root = _square_root(first)
     cross = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(min=0)).sum()
     return float(max(0.0, means + np.trace(first) + np.trace(second) - 2 * cross))
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
-    """Square root of a symmetric matrix without negative eigenvalues."""
+def _square_root(matrix: np.ndarray) -> np.ndarray:
+    """Square root of a symmetric positive semi-definite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T

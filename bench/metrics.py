@@ -1,4 +1,4 @@
-"""How far a decoded picture is from the original. Libraries that are not installed leave their metrics out."""
+"""Distortion metrics of one decoded picture. A metric whose library is missing is left out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from onedpiece.metrics import psnr
+
 Score = Callable[[np.ndarray, np.ndarray], float]
 
-SSIM_WINDOW = 11  # pixels: a Gaussian of sigma 1.5, cut off as Wang et al. (2004) do
-MS_SSIM_SMALLEST = 161  # pixels a side that five scales of that window need
+SSIM_WINDOW = 11  # pixels: a Gaussian of sigma 1.5, truncated as by Wang et al. (2004)
+MS_SSIM_MIN_SIDE = 161  # pixels; five scales of that window need as many
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of two uint8 pictures (H, W, 3), original first; NaN where it is not defined.
+    """A score of two uint8 pictures (H, W, 3), the original first; NaN where it is undefined.
 
     name:   column of the table.
     label:  title of an axis.
-    higher: whether more is better.
+    higher: whether higher is better.
     """
 
     name: str
@@ -32,34 +34,27 @@ class Metric:
     higher: bool = True
 
 
-def psnr(original: np.ndarray, decoded: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures of the same shape; infinite if they are equal."""
-    error = np.mean((original.astype(np.float64) - decoded.astype(np.float64)) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
-
-
 PSNR = Metric("psnr", "PSNR, dB", psnr)
 
 
 def available(lpips: Path | None = None) -> tuple[list[Metric], list[str]]:
-    """The metrics that this machine has, and a line about each that it lacks.
+    """The metrics that work on this machine, and a line about each that does not.
 
-    lpips: folder with the weights of LPIPS-squeeze, as `onedpiece.training.features.Lpips.load` takes it. Without it
-    the package `lpips` is used, if the weights of its AlexNet are on the machine; nothing is downloaded.
+    lpips: folder with the weights of LPIPS-squeeze, in the layout that
+           `onedpiece.training.features.Lpips.load` reads. Without it, the package `lpips` is used
+           if the weights of its AlexNet are on this machine; nothing is downloaded.
+
     Raises FileNotFoundError if weights are missing in that folder.
     """
     metrics, missing = [PSNR], []
-    for name, make in (("SSIM", _ssim), ("MS-SSIM", _ms_ssim), ("SSIMULACRA2", _ssimulacra2)):
+    for name, create in (("SSIM", _ssim), ("MS-SSIM", _ms_ssim), ("SSIMULACRA2", _ssimulacra2)):
         try:
-            metrics.append(make())
+            metrics.append(create())
         except ImportError as error:
             missing.append(f"{name}: {error}")
     try:
         metrics.append(_lpips_squeeze(lpips) if lpips else _lpips_alex())
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # RuntimeError: a torchvision made for another PyTorch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision for another PyTorch
         missing.append(f"LPIPS: {error}")
     return metrics, missing
 
@@ -79,11 +74,11 @@ def _ssim() -> Metric:
 
 
 def _ms_ssim() -> Metric:
-    """Wang et al. (2003), of five scales and three channels."""
+    """Wang et al. (2003), over five scales and three channels."""
     from pytorch_msssim import ms_ssim
 
     def score(original: np.ndarray, decoded: np.ndarray) -> float:
-        if min(original.shape[:2]) < MS_SSIM_SMALLEST:
+        if min(original.shape[:2]) < MS_SSIM_MIN_SIDE:
             return float("nan")
         return float(ms_ssim(255 * _tensor(original), 255 * _tensor(decoded), data_range=255))
 
@@ -91,7 +86,7 @@ def _ms_ssim() -> Metric:
 
 
 def _ssimulacra2() -> Metric:
-    """SSIMULACRA 2 (Cloudinary); below 0 for the worst pictures."""
+    """SSIMULACRA 2 (Cloudinary): 100 for equal pictures, below 0 for very low quality."""
     from ssimulacra2 import compute_ssimulacra2
 
     def score(original: np.ndarray, decoded: np.ndarray) -> float:
@@ -101,14 +96,14 @@ def _ssimulacra2() -> Metric:
 
 
 def _lpips_squeeze(folder: Path) -> Metric:
-    """Zhang et al. (arXiv 1801.03924), version 0.1."""
+    """Zhang et al. (arXiv 1801.03924), version 0.1, on SqueezeNet."""
     from onedpiece.training.features import Lpips
 
-    return Metric("lpips_squeeze", "LPIPS (SqueezeNet)", _distance(Lpips.load(folder)), False)
+    return Metric("lpips_squeeze", "LPIPS (SqueezeNet)", _network_score(Lpips.load(folder)), False)
 
 
 def _lpips_alex() -> Metric:
-    """The same with AlexNet, from the authors' package."""
+    """The same on AlexNet, by the authors' package."""
     import torch
 
     weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
@@ -120,13 +115,13 @@ def _lpips_alex() -> Metric:
     return Metric(
         "lpips_alex",
         "LPIPS (AlexNet)",
-        _distance(lambda decoded, original: network(decoded, original, normalize=True)),
+        _network_score(lambda decoded, original: network(decoded, original, normalize=True)),
         False,
     )
 
 
-def _distance(network: Callable[[Any, Any], Any]) -> Score:
-    """A network's distance of two batches of pixels in 0..1, as a score of two pictures."""
+def _network_score(network: Callable[[Any, Any], Any]) -> Score:
+    """A score of two uint8 pictures, by a network that takes (decoded, original) pixels in 0..1."""
     import torch
 
     @torch.inference_mode()

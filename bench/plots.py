@@ -1,4 +1,4 @@
-"""Pictures of the results: curves of rate against every metric, and decoded pictures side by side."""
+"""Figures of the results: curves of rate against a metric, and sheets of decoded pictures."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ COLOURS = {
     "thumbhash": "#566573",
 }
 GAP = 8  # pixels between pictures of a sheet
-LINE = 14  # pixels of a line of text
+LINE = 14  # height of a line of text in pixels
 
-matplotlib.rcParams["svg.hashsalt"] = "onedpiece"  # the same file from the same numbers
+matplotlib.rcParams["svg.hashsalt"] = "onedpiece"  # equal numbers give equal files
 
 
-def curve(found: dict[str, list[Point]], metric: Metric) -> Figure:
-    """Rate in bytes, logarithmic, against a metric. Hollow points: some pictures have no file that small."""
+def curve(curves: dict[str, list[Point]], metric: Metric) -> Figure:
+    """Rate in bytes, logarithmic, against a metric. Points of incomplete means are hollow."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for codec, points in found.items():
+    for codec, points in curves.items():
         points = [point for point in points if np.isfinite(point.scores.get(metric.name, np.nan))]
         base = codec.partition("-")[0]
         colour, line = COLOURS.get(base), "--" if base != codec else "-"
@@ -54,7 +54,7 @@ def curve(found: dict[str, list[Point]], metric: Metric) -> Figure:
 
 
 def contribution(values: np.ndarray) -> Figure:
-    """How much each position changes the picture: (K,), in levels."""
+    """Mean change of the picture by position of the token: (K,), in levels of 255."""
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(np.arange(1, len(values) + 1), values, color=COLOURS["odp"])
@@ -71,12 +71,12 @@ def contribution(values: np.ndarray) -> Figure:
 
 
 def heat_maps(maps: np.ndarray, columns: int) -> Figure:
-    """Where each position changes the picture: (K, H, W), every map scaled to its own maximum."""
+    """Where each position changes the picture: (K, H, W), each map scaled to its own maximum."""
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(columns * 0.6, rows * 0.75))
-    for index, one in enumerate(maps):
+    for index, heat in enumerate(maps):
         axes = figure.add_subplot(rows, columns, index + 1)
-        axes.imshow(one, cmap="inferno", vmin=0)
+        axes.imshow(heat, cmap="inferno", vmin=0)
         axes.set_title(str(index + 1), fontsize=5, pad=1)
         axes.axis("off")
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.97, 0.05, 0.2)
@@ -84,7 +84,7 @@ def heat_maps(maps: np.ndarray, columns: int) -> Figure:
 
 
 def svg(figure: Figure) -> bytes:
-    """A figure as a file that depends on nothing but the figure."""
+    """An SVG file without a date, so that equal figures give equal files."""
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
@@ -93,9 +93,10 @@ def svg(figure: Figure) -> bytes:
 def contact_sheet(
     titles: Sequence[str], rows: Sequence[Sequence[tuple[np.ndarray | None, str]]]
 ) -> Image.Image:
-    """Pictures in rows, with a line of text below each; None leaves a gap.
+    """Pictures in rows with a line of text below each; None leaves a gap.
 
-    titles: of the columns. rows: pixels uint8 (H, W, 3), all of a row of one size, and the text.
+    titles: of the columns.
+    rows:   pixels uint8 (H, W, 3), of one size within a row, and the text.
     """
     sizes = [next(p.shape[:2] for p, _ in row if p is not None) for row in rows]
     cell = max(width for _, width in sizes) + GAP
@@ -115,7 +116,7 @@ def contact_sheet(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """SVG, or PNG of twice the usual resolution, as the name says."""
+    """Write SVG, or PNG at twice the usual resolution, by the suffix of the name."""
     if path.suffix == ".svg":
         path.write_bytes(svg(figure))
     else:

@@ -1,4 +1,4 @@
-"""What of a picture is measured: all of it, or the square that papers use."""
+"""Reading pictures for measurements: whole, or the central square that papers use."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
+from onedpiece.constants import TILE
 from onedpiece.errors import OdpError
 from onedpiece.images.reader import Picture, Reading, open_picture
-from onedpiece.tiles.grid import TILE
+
+WHITE = (255, 255, 255)
 
 
 def read(path: Path, protocol: Protocol) -> Picture:
-    """A picture file without its transparency, which goes on white. Raises OdpError, which names the file."""
+    """A picture on a white background. Raises OdpError, whose message names the file."""
     try:
-        picture = open_picture(path, Reading(background=(255, 255, 255)))
+        picture = open_picture(path, Reading(background=WHITE))
     except OdpError as error:
         raise type(error)(f"{path}: {error}") from error
-    pixels = central(picture.pixels) if protocol == Protocol.paper else picture.pixels
+    pixels = center_crop(picture.pixels) if protocol == Protocol.paper else picture.pixels
     return Picture(pixels, picture.grey)
 
 
-def central(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (256, 256, 3): short edge scaled to 256, the middle of the long one."""
+def center_crop(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (256, 256, 3): scale the short edge to 256, crop the long one."""
     image = Image.fromarray(pixels)
     if min(image.size) != TILE:
         factor = TILE / min(image.size)

@@ -1,6 +1,6 @@
-"""A published model on ONNX Runtime beside a straightforward PyTorch run of the same weights, in one run.
+"""A published model on ONNX Runtime, compared with a plain PyTorch run of the same weights.
 
-The runs take turns, so that whatever else the machine does disturbs both alike.
+The two take turns, so that other load on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -19,72 +19,103 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench.demo import PICTURES
-from onedpiece.bench.measure import machine, process, spread
+from onedpiece.bench.timing import machine, process, spread
 from onedpiece.errors import missing_extra
 from onedpiece.models.registry import Model, find
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
-WARM_RUNS = 15
-COLD_RUNS = 5
-REST_SECONDS = 0.2  # after a run, threads of its runtime spin for a while and slow the other one
+REST_SECONDS = 0.2  # after a run its threads spin for a while and would slow the other runtime
 BATCHES = (1, 64)  # on a GPU
 GPU_TYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Race:
-    """Seconds of all runs of both, in turn."""
+class Runs:
+    """Number of runs of each measurement, at least two."""
 
-    ours: list[float]
-    theirs: list[float]
+    warm: int = 15
+    cold: int = 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of all runs of the two runtimes, which took turns."""
+
+    onnx: list[float]
+    pytorch: list[float]
 
     @property
-    def ratio(self) -> float:
-        """How many times faster ours is: the median over pairs of runs."""
-        return statistics.median(b / a for a, b in zip(self.ours, self.theirs, strict=True))
+    def speedup(self) -> float:
+        """How many times faster ONNX Runtime is: the median over pairs of neighbouring runs."""
+        pairs = zip(self.onnx, self.pytorch, strict=True)
+        return statistics.median(pytorch / onnx for onnx, pytorch in pairs)
 
     def __str__(self) -> str:
-        return (
-            f"{_milliseconds(self.ours):>28s} {_milliseconds(self.theirs):>28s} {self.ratio:8.2f}"
-        )
+        onnx, pytorch = (spread(seconds).milliseconds(0) for seconds in (self.onnx, self.pytorch))
+        return f"{onnx:>28s} {pytorch:>28s} {self.speedup:8.2f}"
 
 
-def published(name: str, in_pytorch: str | None, threads: int, device: str = "cpu") -> None:
-    """Print how fast both are, warm and cold, and how much memory they take.
+def published(
+    name: str,
+    in_pytorch: str | None,
+    threads: int,
+    device: str = "cpu",
+    runs: Runs = Runs(),
+) -> None:
+    """Print the speed of both runtimes, warm and cold, and their peak memory.
 
-    in_pytorch: the same model in a precision that PyTorch runs, if `name` is int8.
+    in_pytorch: the same model in a precision that PyTorch runs, if `name` is an int8 model.
 
-    Raises OdpError without PyTorch.
+    Raises OdpError if PyTorch is not installed.
     """
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise missing_extra("the comparison", error) from error
     model = find(name)
-    other = find(in_pytorch) if in_pytorch else model
-    print(
-        f"{machine()}, {threads} threads, device {device}; {model.name}, {model.precision}, 256 tokens\n"
-    )
+    reference = find(in_pytorch) if in_pytorch else model
+    print(f"{machine()}, {threads} threads, device {device};", end=" ")
+    print(f"{model.name}, {model.precision}, 256 tokens\n")
     print(f"{'ms':24s} {'ONNX Runtime':>28s} {'PyTorch eager':>28s} {'faster':>8s}")
     if device == "cuda":
-        _on_gpu(model, other, threads)
+        _on_gpu(model, reference, threads, runs)
     else:
-        _warm(model, other, threads)
-        _cold(model, other, threads)
+        _warm(model, reference, threads, runs)
+        _cold(model, reference, threads, runs)
 
 
-def _warm(model: Model, other: Model, threads: int) -> None:
+def compare(
+    onnx: Callable[[], object],
+    pytorch: Callable[[], object],
+    runs: int,
+    synchronize: Callable[[], object] = lambda: None,
+) -> Comparison:
+    """Time both in turn, with rests, after one run of each to warm up.
+
+    synchronize: waits until a device has finished.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in range(runs + 1):
+        for action, seconds in zip((onnx, pytorch), times, strict=True):
+            time.sleep(REST_SECONDS)
+            start = time.perf_counter()
+            action()
+            synchronize()
+            if run:
+                seconds.append(time.perf_counter() - start)
+    return Comparison(*times)
+
+
+def _warm(model: Model, reference: Model, threads: int, runs: Runs) -> None:
     from onedpiece.bench.eager import eager
 
-    ours, tile = OnnxRuntime(model, "cpu", threads), _tile()
-    with eager(other, threads) as theirs:
-        tokens = theirs.encode(tile)
-        for verb, here, there in (
-            ("encode", lambda: ours.encode(tile), lambda: theirs.encode(tile)),
-            ("decode", lambda: ours.decode(tokens), lambda: theirs.decode(tokens)),
-        ):
-            print(f"{verb + ', warm':24s} {race(here, there, WARM_RUNS)}", flush=True)
+    onnx, tile = OnnxRuntime(model, "cpu", threads), _tile()
+    with eager(reference, threads) as pytorch:
+        tokens = pytorch.encode(tile)
+        for verb, inputs in (("encode", tile), ("decode", tokens)):
+            first, second = (partial(getattr(run, verb), inputs) for run in (onnx, pytorch))
+            print(f"{verb + ', warm':24s} {compare(first, second, runs.warm)}", flush=True)
 
 
 def _tile() -> np.ndarray:
@@ -92,75 +123,54 @@ def _tile() -> np.ndarray:
         return np.asarray(picture.convert("RGB"))[None]
 
 
-def race(
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
-    runs: int,
-    finish: Callable[[], object] = lambda: None,
-) -> Race:
-    """Time both in turn, rested, after one run of each that does not count; finish: what waits for a device."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for run in range(runs + 1):
-        for action, seconds in zip((ours, theirs), times, strict=True):
-            time.sleep(REST_SECONDS)
-            start = time.perf_counter()
-            action()
-            finish()
-            if run:
-                seconds.append(time.perf_counter() - start)
-    return Race(*times)
-
-
-def _cold(model: Model, other: Model, threads: int) -> None:
-    odp = [sys.executable, "-m", "onedpiece.cli"]
-    options = ["--force", "--device", "cpu", "--threads", str(threads)]
-    options += ["--model", str(model.path)]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        coded, tokens = folder / "x.odp", folder / "x.npy"
-
-        def eager(verb: str, source: Path, out: Path) -> list[str]:
-            program = [sys.executable, "-m", "onedpiece.bench.eager", verb, str(other.path)]
-            return [*program, str(source), str(out), str(threads)]
-
-        rows = {
-            "encode": (
-                [*odp, "encode", *options, str(PICTURE), str(coded)],
-                eager("encode", PICTURE, tokens),
-            ),
-            "decode": (
-                [*odp, "decode", *options, str(coded), str(folder / "x.png")],
-                eager("decode", tokens, folder / "y.png"),
-            ),
-        }
-        for verb, commands in rows.items():
-            runs = [[process(command) for command in commands] for _ in range(COLD_RUNS)]
-            seconds = [[pair[side][0] for pair in runs] for side in (0, 1)]
-            print(f"{verb + ', whole process':24s} {Race(*seconds)}", flush=True)
-            peaks = [max(pair[side][1] for pair in runs) / 1e6 for side in (0, 1)]
+def _cold(model: Model, reference: Model, threads: int, runs: Runs) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for verb, commands in _commands(model, reference, threads, Path(folder)).items():
+            results = [[process(command) for command in commands] for _ in range(runs.cold)]
+            seconds = [[pair[side][0] for pair in results] for side in (0, 1)]
+            print(f"{verb + ', whole process':24s} {Comparison(*seconds)}", flush=True)
+            peaks = [max(pair[side][1] for pair in results) / 1e6 for side in (0, 1)]
             print(f"{'  its peak memory, MB':24s} {peaks[0]:28.0f} {peaks[1]:28.0f}", flush=True)
 
 
-def _on_gpu(model: Model, other: Model, threads: int) -> None:
-    """Pictures in batches; PyTorch in each type of number."""
+def _commands(
+    model: Model, reference: Model, threads: int, folder: Path
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Verb -> the command of `odp` and the command of the PyTorch run."""
+    odp = [sys.executable, "-m", "onedpiece.cli"]
+    options = ["--force", "--device", "cpu", "--threads", str(threads)]
+    options += ["--model", str(model.path)]
+    coded, tokens = str(folder / "x.odp"), str(folder / "x.npy")
+
+    def eager(verb: str, source: str, out: str) -> list[str]:
+        program = [sys.executable, "-m", "onedpiece.bench.eager", verb, str(reference.path)]
+        return [*program, source, out, str(threads)]
+
+    return {
+        "encode": (
+            [*odp, "encode", *options, str(PICTURE), coded],
+            eager("encode", str(PICTURE), tokens),
+        ),
+        "decode": (
+            [*odp, "decode", *options, coded, str(folder / "x.png")],
+            eager("decode", tokens, str(folder / "y.png")),
+        ),
+    }
+
+
+def _on_gpu(model: Model, reference: Model, threads: int, runs: Runs) -> None:
+    """Single pictures and batches, with PyTorch in each number type."""
     import torch
 
     from onedpiece.bench.eager import eager
 
-    ours, tile = OnnxRuntime(model, "cuda"), _tile()
-    with eager(other, threads, "cuda") as theirs:
-        for batch, kind in product(BATCHES, GPU_TYPES):
+    onnx, tile = OnnxRuntime(model, "cuda"), _tile()
+    with eager(reference, threads, "cuda") as pytorch:
+        for batch, dtype in product(BATCHES, GPU_TYPES):
             tiles = np.repeat(tile, batch, 0)
-            tokens = theirs.encode(tiles)
-            with torch.autocast("cuda", getattr(torch, kind), enabled=kind != "float32"):
-                for verb, here, there in (
-                    ("encode", partial(ours.encode, tiles), partial(theirs.encode, tiles)),
-                    ("decode", partial(ours.decode, tokens), partial(theirs.decode, tokens)),
-                ):
-                    found = race(here, there, WARM_RUNS, torch.cuda.synchronize)
-                    print(f"{f'{verb}, {batch}, {kind}':24s} {found}", flush=True)
-
-
-def _milliseconds(seconds: list[float]) -> str:
-    value = spread(seconds)
-    return f"{1e3 * value.median:.0f} ({1e3 * value.low:.0f} to {1e3 * value.high:.0f})"
+            tokens = pytorch.encode(tiles)
+            with torch.autocast("cuda", getattr(torch, dtype), enabled=dtype != "float32"):
+                for verb, inputs in (("encode", tiles), ("decode", tokens)):
+                    first, second = (partial(getattr(run, verb), inputs) for run in (onnx, pytorch))
+                    comparison = compare(first, second, runs.warm, torch.cuda.synchronize)
+                    print(f"{f'{verb}, {batch}, {dtype}':24s} {comparison}", flush=True)

@@ -1,10 +1,11 @@
-"""Speed and memory of `odp`, beside PyTorch with the same weights and beside the other codecs, in one run."""
+"""Speed and memory of `odp`, of PyTorch with the same weights, and of the other codecs."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,77 +13,97 @@ import numpy as np
 
 from onedpiece.bench import codecs
 from onedpiece.bench.demo import PICTURES
-from onedpiece.bench.measure import Spread, machine, process, repeat, spread
-from onedpiece.codec import Codec
+from onedpiece.bench.odp import Odp
+from onedpiece.bench.timing import Spread, machine, process, repeat, spread
+from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import DeviceError
-from onedpiece.images.reader import open_picture, to_pillow
+from onedpiece.images.reader import Picture, open_picture
 from onedpiece.models.registry import Model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
-NETWORK_BATCH = 8
-BATCH = 32
-CODER_BATCH = 512  # pictures of 256 tokens
-COLD_RUNS = 7
-WARM_RUNS = 30
-BATCH_RUNS = 5
 
-# A whole process of the nearest rival: Python, Pillow, one WebP file of 64 pixels a side.
+# WebP, the closest competitor, as a whole process: Python, Pillow, a file of 64x64 pixels.
 WEBP = {
     "encode": "Image.open(a).convert('RGB').resize((64, 64)).save(b, 'WEBP', quality=20, method=6)",
     "decode": "Image.open(a).resize((256, 256), 3).save(b)",
 }
 
 
-def speed(threads: Sequence[int], device: str) -> None:
-    """Print tables in Markdown: networks and whole pictures, warm; the other codecs; whole processes, cold.
+@dataclass(frozen=True)
+class Workload:
+    """Number of repetitions and size of batches of each measurement. Runs are at least two.
 
-    threads: numbers of CPU threads to try. device: "cpu", "cuda", or "auto" for the CPU, and CUDA where it works.
-    Raises DeviceError if CUDA is asked for and does not work.
+    network_batch: tiles. batch: pictures of `odp`. coder_batch: pictures of 256 tokens.
     """
+
+    warm_runs: int = 30
+    batch_runs: int = 5
+    cold_runs: int = 7
+    network_batch: int = 8
+    batch: int = 32
+    coder_batch: int = 512
+
+
+Line = tuple[str, str, str]
+"""What was measured, milliseconds of one, and rate in batches."""
+
+
+def speed(threads: Sequence[int], device: str, workload: Workload = Workload()) -> None:
+    """Print tables in Markdown: warm networks, pictures and other codecs, and cold processes.
+
+    threads: numbers of CPU threads to try.
+    device:  "cpu", "cuda", or "auto" for the CPU and, where it works, CUDA.
+    Raises DeviceError if CUDA is requested and does not work.
+    """
+    picture = open_picture(PICTURE)
     print(f"{machine()}; 256x256 pixels, 256 tokens; median (quartiles)\n")
     places = [] if device == "cuda" else [("cpu", count) for count in threads]
-    if device == "cuda" or (device == "auto" and _has_cuda()):
+    if device == "cuda" or (device == "auto" and _has_cuda(picture)):
         places.append(("cuda", threads[-1]))
-    _title("warm", "device", "one, ms", "in batches, pictures/s")
-    for where, count in places:
-        told = _place(where, count)
-        codec = Codec(device=where, threads=count)
-        for line in (*_networks(codec.model, where, count), *_pictures(codec)):
-            _line(line[0], told, *line[1:])
-    for line in _coder(Codec(device="cpu")):
-        _line(line[0], "1 CPU thread", *line[1:])
-    data = Codec(device="cpu").encode(to_pillow(open_picture(PICTURE)))
-    for line in _others(len(data)):
-        _line(line[0], "1 CPU thread", *line[1:])
-    print(f"\nBatches are of {NETWORK_BATCH} tiles for networks, of {BATCH} pictures for odp and")
-    print(f"of {CODER_BATCH} pictures, or {256 * CODER_BATCH} tokens, for the range coder.")
-    print(f"The other codecs: their best file of at most {len(data)} bytes, scaled down and up,")
-    print("without the search for it.\n")
+    _warm(places, picture, workload)
     _title("cold process", "device", "wall, ms", "peak memory, MB")
-    for where, count in places:
-        for name, wall, memory in _processes(where, count):
-            told = _place(where, count)
-            _line(name, told, _milliseconds(wall), f"{memory / 1e6:.0f}")
+    for name, count in places:
+        for command, wall, memory in _processes(name, count, workload.cold_runs):
+            _line(command, _place(name, count), wall.milliseconds(), f"{memory / 1e6:.0f}")
+
+
+def _warm(places: Sequence[tuple[str, int]], picture: Picture, workload: Workload) -> None:
+    _title("warm", "device", "one, ms", "in batches, pictures/s")
+    for device, threads in places:
+        codec = Odp(device=device, threads=threads)
+        networks = _networks(codec.model, device, threads, picture, workload)
+        for line in (*networks, *_pictures(codec, picture, workload)):
+            _line(line[0], _place(device, threads), *line[1:])
+    codec = Odp(device="cpu")
+    data = codec.encode(picture, MAX_TOKENS)
+    for line in _coder(codec, data, workload):
+        _line(line[0], "1 CPU thread", *line[1:])
+    for line in _others(picture.pixels, len(data), workload):
+        _line(line[0], "1 CPU thread", *line[1:])
+    print(f"\nBatches are of {workload.network_batch} tiles for networks, of {workload.batch}")
+    print(f"pictures for odp, and of {workload.coder_batch} pictures, or")
+    print(f"{MAX_TOKENS * workload.coder_batch} tokens, for the range coder.")
+    print(f"The other codecs: their best file of at most {len(data)} bytes. Times include scaling")
+    print("down and up, but not the search for that file.\n")
 
 
 def _place(device: str, threads: int) -> str:
     return device if device == "cuda" else f"{threads} CPU thread{'s' if threads > 1 else ''}"
 
 
-def _has_cuda() -> bool:
+def _has_cuda(picture: Picture) -> bool:
     try:
-        Codec(device="cuda").encode(to_pillow(open_picture(PICTURE)))
+        Odp(device="cuda").encode(picture, MAX_TOKENS)
     except DeviceError:
         return False
     return True
 
 
-Line = tuple[str, str, str]  # what, one, batches
-
-
-def _networks(model: Model, device: str, threads: int) -> Iterator[Line]:
+def _networks(
+    model: Model, device: str, threads: int, picture: Picture, workload: Workload
+) -> Iterator[Line]:
     runtimes: dict[str, Runtime] = {"ONNX Runtime": OnnxRuntime(model, device, threads)}
     try:
         import torch
@@ -93,89 +114,85 @@ def _networks(model: Model, device: str, threads: int) -> Iterator[Line]:
     else:
         torch.set_num_threads(threads)
         runtimes["PyTorch eager"] = TorchRuntime(model, device)
-    one = open_picture(PICTURE).pixels[None]
-    many = np.repeat(one, NETWORK_BATCH, 0)
+    one = picture.pixels[None]
+    many = np.repeat(one, workload.network_batch, 0)
     for name, runtime in runtimes.items():
         tokens = runtime.encode(many)
         for verb, single, batch in (
             ("encoder", partial(runtime.encode, one), partial(runtime.encode, many)),
             ("decoder", partial(runtime.decode, tokens[:1]), partial(runtime.decode, tokens)),
         ):
-            yield f"{name}, {verb}", *_timed(single, batch, NETWORK_BATCH)
+            yield f"{name}, {verb}", *_timed(single, batch, len(many), workload)
 
 
-def _pictures(codec: Codec) -> Iterator[Line]:
-    """Pixels to file bytes, and back."""
-    image = to_pillow(open_picture(PICTURE))
-    data = codec.encode(image)
-    encode, decode = partial(codec.encode, image), partial(codec.decode, data)
-    yield "odp encode", *_timed(encode, lambda: codec.encode_many([image] * BATCH), BATCH)
-    yield "odp decode", *_timed(decode, lambda: codec.decode_many([data] * BATCH), BATCH)
+def _pictures(codec: Odp, picture: Picture, workload: Workload) -> Iterator[Line]:
+    """From pixels to the bytes of a file, and back."""
+    data, count = codec.encode(picture, MAX_TOKENS), workload.batch
+    pictures, files = [picture] * count, [data] * count
+    encode, decode = partial(codec.encode, picture, MAX_TOKENS), partial(codec.decode, data)
+    encode_many = partial(codec.encode_many, pictures)
+    decode_many = partial(codec.decode_many, files)
+    yield "odp encode", *_timed(encode, encode_many, count, workload)
+    yield "odp decode", *_timed(decode, decode_many, count, workload)
 
 
-def _coder(codec: Codec) -> Iterator[Line]:
-    """Tokens to payload bytes and back, without networks."""
-    file = codec.parse(codec.encode(to_pillow(open_picture(PICTURE))))
-    if file.tables is None:
+def _coder(codec: Odp, data: bytes, workload: Workload) -> Iterator[Line]:
+    """From tokens to the bytes of a payload, and back."""
+    tables, tokens = codec.entropy_coded(data)
+    if tables is None:
         return
-    tokens, places = file.tokens[0], np.arange(file.tokens.shape[1])
-    many, everywhere = np.tile(tokens, CODER_BATCH), np.tile(places, CODER_BATCH)
-    data, long = file.tables.encode(tokens, places), file.tables.encode(many, everywhere)
-    for verb, single, batch in (
-        ("encode", (tokens, places), (many, everywhere)),
-        ("decode", (data, places), (long, everywhere)),
-    ):
-        code = getattr(file.tables, verb)
-        yield (
-            f"range coder, {verb}",
-            *_timed(
-                partial(code, *single),
-                partial(code, *batch),
-                CODER_BATCH,
-            ),
-        )
+    count, positions = workload.coder_batch, np.arange(len(tokens))
+    all_tokens, all_positions = np.tile(tokens, count), np.tile(positions, count)
+    payload, long_payload = (
+        tables.encode(tokens, positions),
+        tables.encode(all_tokens, all_positions),
+    )
+    encode = partial(tables.encode, tokens, positions)
+    encode_many = partial(tables.encode, all_tokens, all_positions)
+    decode = partial(tables.decode, payload, positions)
+    decode_many = partial(tables.decode, long_payload, all_positions)
+    yield "range coder, encode", *_timed(encode, encode_many, count, workload)
+    yield "range coder, decode", *_timed(decode, decode_many, count, workload)
 
 
-def _others(budget: int) -> Iterator[Line]:
-    pixels = open_picture(PICTURE).pixels
+def _others(pixels: np.ndarray, budget: int, workload: Workload) -> Iterator[Line]:
+    """The other codecs, at the settings of their best file."""
     height, width = pixels.shape[:2]
     for format in codecs.available()[0]:
-        coded = codecs.Ladder(format, pixels).best(budget)
-        if coded is None:
+        best = codecs.Ladder(format, pixels).best(budget)
+        if best is None:
             yield f"{format.name}: no file so small", "", ""
             continue
-        encode = partial(codecs.encoded, format, pixels, coded)
-        decode = partial(codecs.decoded, format, coded.data, width, height)
-        yield f"{format.name} encode", _milliseconds(repeat(encode, WARM_RUNS)), ""
-        yield f"{format.name} decode", _milliseconds(repeat(decode, WARM_RUNS)), ""
+        encode = partial(codecs.encode, format, pixels, best)
+        decode = partial(codecs.decode, format, best.data, width, height)
+        yield f"{format.name} encode", repeat(encode, workload.warm_runs).milliseconds(), ""
+        yield f"{format.name} decode", repeat(decode, workload.warm_runs).milliseconds(), ""
 
 
-def _timed(single: Callable[[], object], batch: Callable[[], object], size: int) -> tuple[str, str]:
-    one, many = repeat(single, WARM_RUNS), repeat(batch, BATCH_RUNS)
-    return _milliseconds(one), _rate(many, size)
+def _timed(
+    single: Callable[[], object], batch: Callable[[], object], size: int, workload: Workload
+) -> tuple[str, str]:
+    one, many = repeat(single, workload.warm_runs), repeat(batch, workload.batch_runs)
+    return one.milliseconds(), _rate(many, size)
 
 
-def _processes(device: str, threads: int) -> Iterator[tuple[str, Spread, int]]:
-    """Wall time and the largest peak memory of whole processes, in bytes."""
+def _processes(device: str, threads: int, runs: int) -> Iterator[tuple[str, Spread, int]]:
+    """Wall time of whole processes, and their largest peak memory in bytes."""
     odp = [sys.executable, "-m", "onedpiece.cli"]
     options = ["--device", device, "--threads", str(threads)]
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded, small = (str(Path(folder, name)) for name in ("x.odp", "x.png", "x.webp"))
-        webp = {
-            "encode": _pillow(WEBP["encode"], str(PICTURE), small),
-            "decode": _pillow(WEBP["decode"], small, decoded),
-        }
-        runs = {
+        commands = {
             "odp encode": [*odp, "encode", "-f", *options, str(PICTURE), coded],
             "odp decode": [*odp, "decode", "-f", *options, coded, decoded],
             "odp info": [*odp, "info", coded],
             "odp --help": [*odp, "--help"],
-            "Python and Pillow, WebP encode": webp["encode"],
-            "Python and Pillow, WebP decode": webp["decode"],
+            "Python and Pillow, WebP encode": _pillow(WEBP["encode"], str(PICTURE), small),
+            "Python and Pillow, WebP decode": _pillow(WEBP["decode"], small, decoded),
         }
-        for name, arguments in runs.items():
+        for name, arguments in commands.items():
             process(arguments)
-            results = [process(arguments) for _ in range(COLD_RUNS)]
+            results = [process(arguments) for _ in range(runs)]
             wall = spread([seconds for seconds, _ in results])
             yield name, wall, max(peak for _, peak in results)
 
@@ -192,10 +209,6 @@ def _title(*cells: str) -> None:
 
 def _line(*cells: str) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
-
-
-def _milliseconds(value: Spread) -> str:
-    return f"{1e3 * value.median:.1f} ({1e3 * value.low:.1f} to {1e3 * value.high:.1f})"
 
 
 def _rate(value: Spread, count: int) -> str:

@@ -1,4 +1,4 @@
-"""The table of all measurements: a CSV file that a later run goes on with."""
+"""The table of results: a CSV file to which a later run adds rows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from pathlib import Path
 
 from onedpiece.errors import OdpError
 
+# `how` holds Row.options; the name is that of tables that exist already.
 COLUMNS = ("picture", "codec", "setting", "budget", "bytes", "bpp", "width", "height", "how")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file of one picture, or that there is none so small.
+    """The file of one picture by one codec at one setting, or that no file is small enough.
 
-    setting: what was asked for: "64 tokens", "200 bytes", or "fixed" for a codec that has one size only.
-    budget:  what no file may exceed, in bytes; None where there is no limit.
-    bytes:   of the whole file; None if no file is small enough.
-    how:     options that the file was made with.
-    scores:  metric -> value; NaN where the metric is not defined.
+    setting: size that was requested: "64 tokens", "200 bytes", or "fixed" for a codec that offers
+             one size only.
+    budget:  largest size allowed, in bytes; None without a limit.
+    bytes:   size of the whole file; None if no file is small enough.
+    width, height: of the picture, in pixels.
+    options: encoder options of the file.
+    scores:  metric -> value; NaN where the metric is undefined.
     """
 
     picture: str
@@ -33,29 +36,29 @@ class Row:
     bytes: int | None
     width: int
     height: int
-    how: str = ""
+    options: str = ""
     scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What no other row of a table shares."""
+        """Picture, codec and setting: unique within a table."""
         return self.picture, self.codec, self.setting
 
     @property
     def bpp(self) -> float:
-        """Bits for each pixel of the original; NaN if there is no file."""
+        """Bits per pixel of the original; NaN if there is no file."""
         return math.nan if self.bytes is None else 8 * self.bytes / (self.width * self.height)
 
 
 class Table:
-    """Rows in a file, added as they are made; no two of the same picture, codec and setting."""
+    """Rows in a CSV file, written as they arrive; each picture, codec and setting occurs once."""
 
     def __init__(self, path: Path, metrics: Iterable[str]) -> None:
-        """Opens a table, or begins one. Raises OdpError if there is something else in the file."""
+        """Open a table, or begin one. Raises OdpError if the file holds anything else."""
         self._path, self._metrics = path, tuple(metrics)
         self.rows = read_rows(path, self._metrics) if path.exists() else []
         self.keys = {row.key for row in self.rows}
-        # Again, without what an interruption left unfinished.
+        # Rewrite the file, because an interrupted run may have left an incomplete last line.
         partial = path.with_name(path.name + ".part")
         with partial.open("w", newline="") as file:
             csv.writer(file).writerow((*COLUMNS, *self._metrics))
@@ -63,7 +66,7 @@ class Table:
         os.replace(partial, path)
 
     def add(self, rows: list[Row]) -> None:
-        """Rows that are not there yet."""
+        """Append those rows that the table does not hold yet."""
         new = [row for row in rows if row.key not in self.keys]
         if not new:
             return
@@ -74,29 +77,26 @@ class Table:
 
 
 def read_rows(path: Path, metrics: tuple[str, ...] | None = None) -> list[Row]:
-    """The rows of a table. Raises OdpError if it is none, or has other metrics than those expected."""
+    """The rows of a table. Raises OdpError if the file is no table, or has other metrics."""
     text = path.read_text()
-    complete = text[: text.rfind("\n") + 1]  # a last line without an end was cut by an interruption
+    complete = text[: text.rfind("\n") + 1]  # an interrupted run leaves a line without its end
     reader = csv.DictReader(io.StringIO(complete))
-    titles = tuple(reader.fieldnames or (*COLUMNS, *(metrics or ())))
-    found = titles[len(COLUMNS) :]
-    if titles[: len(COLUMNS)] != COLUMNS or metrics not in (None, found):
+    columns = tuple(reader.fieldnames or (*COLUMNS, *(metrics or ())))
+    stored_metrics = columns[len(COLUMNS) :]
+    if columns[: len(COLUMNS)] != COLUMNS or metrics not in (None, stored_metrics):
         raise OdpError(f"{path} has other columns than this run: use another folder")
     try:
-        return [_row(cells, found) for cells in reader]
+        return [_row(cells, stored_metrics) for cells in reader]
     except (TypeError, ValueError, AttributeError) as error:
         raise OdpError(f"{path}: line {reader.line_num} is no result") from error
 
 
 def _cells(row: Row, metrics: tuple[str, ...]) -> list[object]:
-    if row.bytes is None:
-        made: list[object] = ["", ""]
-    else:
-        made = [row.bytes, f"{row.bpp:.6f}"]
-    scores = [f"{row.scores[name]:.6f}" if name in row.scores else "" for name in metrics]
     budget = "" if row.budget is None else row.budget
+    rate: list[object] = ["", ""] if row.bytes is None else [row.bytes, f"{row.bpp:.6f}"]
+    scores = [f"{row.scores[name]:.6f}" if name in row.scores else "" for name in metrics]
     size = [row.width, row.height]
-    return [row.picture, row.codec, row.setting, budget, *made, *size, row.how, *scores]
+    return [row.picture, row.codec, row.setting, budget, *rate, *size, row.options, *scores]
 
 
 def _row(cells: dict[str, str], metrics: tuple[str, ...]) -> Row:

@@ -1,24 +1,24 @@
-"""ThumbHash (Evan Wallace): a placeholder of some 24 bytes, the reference at the low end."""
+"""ThumbHash (Evan Wallace), a placeholder of some 24 bytes: a reference for the smallest files."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-LONGEST = 100  # pixels; the algorithm takes no more
+MAX_EDGE = 100  # pixels; the algorithm accepts no larger picture
 
 
 def encode(pixels: np.ndarray) -> bytes:
-    """uint8 (H, W, 3) -> the hash. Raises ImportError if the package thumbhash-rs is not installed."""
+    """uint8 (H, W, 3) -> the hash. Raises ImportError if thumbhash-rs is not installed."""
     from thumbhash import rgba_to_thumb_hash
 
     image = Image.fromarray(pixels).convert("RGBA")
-    image.thumbnail((LONGEST, LONGEST))
+    image.thumbnail((MAX_EDGE, MAX_EDGE))
     return bytes(rgba_to_thumb_hash(*image.size, image.tobytes()))
 
 
 def decode(data: bytes, width: int, height: int) -> np.ndarray:
-    """The hash -> uint8 (height, width, 3)."""
+    """The hash -> uint8 (height, width, 3). Raises ImportError if thumbhash-rs is not installed."""
     from thumbhash import thumb_hash_to_rgba
 
     columns, rows, rgba = thumb_hash_to_rgba(data)

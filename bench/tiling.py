@@ -1,140 +1,161 @@
-"""How pictures are best cut into tiles: overlap, what fills the last tiles, and who gets the tokens."""
+"""Choices of tiling by PSNR: overlap, padding of the last tiles, and the share of each tile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
-from onedpiece.bench.metrics import psnr
+from onedpiece.bench.odp import Odp, from_pixels, networks_without_grain, truncate
 from onedpiece.bench.protocol import read
-from onedpiece.bitstream import Allocation, truncate
-from onedpiece.codec import Codec
+from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.metrics import psnr
 from onedpiece.models.registry import DEFAULT, find
-from onedpiece.rate_control import Target
 from onedpiece.runtime.onnx import OnnxRuntime
 from onedpiece.tiles import join as tiles
-from onedpiece.tiles.grid import TILE, Grid
-
-OVERLAPS = (8, 16, 32, 64)
-TOKENS = (64, 256)  # for each tile where tiles do not overlap; the same in all where they do
-ADAPTED = (50, 100, 230)  # bytes
-SMALL = ((180, 140), (300, 200))
+from onedpiece.tiles.grid import Grid
 
 
-def tiling(paths: Iterable[Path], device: str) -> None:
-    """Print tables over a folder of pictures of several tiles, decoded without grain."""
-    runtime = OnnxRuntime(find(DEFAULT), device, grain=0)
+@dataclass(frozen=True)
+class Choices:
+    """What is compared.
+
+    overlaps:    of neighbouring tiles, in pixels.
+    tokens:      per tile of the grid without overlap; grids with overlap share the same total.
+    bytes:       per tile, of files with equal and with adaptive shares.
+    small_sizes: (width, height) of pictures that do not fill their tiles, in pixels.
+    """
+
+    overlaps: Sequence[int] = (8, 16, 32, 64)
+    tokens: Sequence[int] = (64, 256)
+    bytes: Sequence[int] = (50, 100, 230)
+    small_sizes: Sequence[tuple[int, int]] = ((180, 140), (300, 200))
+
+
+PADDED_TOKENS = 64  # per tile, where paddings are compared
+CORNER = 100  # pixels from the left and from the top at which small pictures are cropped
+
+
+def tiling(paths: Iterable[Path], device: str, choices: Choices = Choices()) -> None:
+    """Print tables over pictures of several tiles, decoded without grain."""
+    runtime = networks_without_grain(find(DEFAULT), device)
     pictures = [read(path, Protocol.native).pixels for path in paths]
-    _overlaps(runtime, pictures)
-    _adaptive(Codec(device=device, grain=0), pictures)
-    _fillings(runtime, pictures)
+    _overlaps(runtime, pictures, choices)
+    _adaptive(Odp(device=device, grain=0), pictures, choices.bytes)
+    _paddings(runtime, pictures, choices.small_sizes)
 
 
-def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:
+def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray], choices: Choices) -> None:
     print("overlap: PSNR and gradient across seams (1: as elsewhere), equal tokens in all")
-    ways: dict[str, tuple[int, Callable]] = {"none": (0, _abut), "none, mended": (0, tiles.join)}
-    ways |= {f"{overlap} pixels": (overlap, tiles.join) for overlap in OVERLAPS}
-    for name, (overlap, join) in ways.items():
-        told = []
-        for tokens in TOKENS:
+    variants: dict[str, tuple[int, Callable]] = {
+        "none": (0, _join_plain),
+        "none, mended": (0, tiles.join),
+    }
+    variants |= {f"{overlap} pixels": (overlap, tiles.join) for overlap in choices.overlaps}
+    for name, (overlap, join) in variants.items():
+        cells = []
+        for tokens in choices.tokens:
             scores = []
             for pixels in pictures:
                 grid = _grid(pixels, overlap)
-                total = tokens * _grid(pixels, 0).count
-                counts = _counts(grid.count, Allocation(total))
-                picture = join(iter(_coded(runtime, tiles.split(pixels, grid), counts)), grid)
-                scores.append((psnr(pixels, picture), seam(picture, grid) / seam(pixels, grid)))
-            told.append("{:.2f} dB {:.2f}".format(*np.mean(scores, 0)))
-        print(f"  {name:14s} " + "   ".join(told), flush=True)
+                counts = _shares(tokens * _grid(pixels, 0).count, grid.count)
+                decoded = _code(runtime, tiles.split(pixels, grid), counts)
+                picture = join(iter(decoded), grid)
+                ratio = seam_gradient(picture, grid) / seam_gradient(pixels, grid)
+                scores.append((psnr(pixels, picture), ratio))
+            cells.append("{:.2f} dB {:.2f}".format(*np.mean(scores, 0)))
+        print(f"  {name:14s} " + "   ".join(cells), flush=True)
 
 
-def _adaptive(codec: Codec, pictures: list[np.ndarray]) -> None:
-    print(f"adaptive: PSNR of whole files of {ADAPTED} bytes for each tile, even and adapted")
+def _adaptive(codec: Odp, pictures: list[np.ndarray], sizes: Sequence[int]) -> None:
+    print(f"adaptive: PSNR of whole files of {tuple(sizes)} bytes for each tile, even and adapted")
     even, adapted = [], []
     for pixels in pictures:
-        image, tile_count = Image.fromarray(pixels), _grid(pixels, 0).count
-        whole = codec.encode(image)
-        for size in (tile_count * one for one in ADAPTED):
-            even.append(_psnr(codec, truncate(whole, max_bytes=size), pixels))
-            adapted.append(_psnr(codec, codec.encode(image, Target(max_bytes=size)), pixels))
+        picture, tile_count = from_pixels(pixels), _grid(pixels, 0).count
+        longest = codec.encode(picture, MAX_TOKENS)
+        for max_bytes in (tile_count * size for size in sizes):
+            file = truncate(longest, max_bytes=max_bytes)
+            even.append(psnr(pixels, codec.decode(file)))
+            file = codec.encode(picture, max_bytes=max_bytes)
+            adapted.append(psnr(pixels, codec.decode(file)))
     for name, scores in (("even", even), ("adapted", adapted)):
         means = np.reshape(scores, (len(pictures), -1)).mean(0)
         print(f"  {name:14s} " + "  ".join(f"{mean:.2f} dB" for mean in means), flush=True)
 
 
-def _psnr(codec: Codec, data: bytes, pixels: np.ndarray) -> float:
-    return psnr(pixels, np.asarray(codec.decode(data)))
-
-
-def _fillings(runtime: OnnxRuntime, pictures: list[np.ndarray]) -> None:
+def _paddings(
+    runtime: OnnxRuntime, pictures: list[np.ndarray], sizes: Sequence[tuple[int, int]]
+) -> None:
     print(
-        "smaller pictures: PSNR with 64 tokens a tile, filled up by mirroring or repeating, or scaled to one tile"
+        f"smaller pictures: PSNR with {PADDED_TOKENS} tokens a tile, padded by mirroring or by "
+        "repeating, or scaled to one tile"
     )
-    for width, height in SMALL:
+    for width, height in sizes:
         scores = []
         for pixels in pictures:
-            crop = pixels[100 : 100 + height, 100 : 100 + width]
+            crop = pixels[CORNER : CORNER + height, CORNER : CORNER + width]
             grid = _grid(crop, 0)
-            repeated = np.pad(
-                crop,
-                ((0, grid.rows * TILE - height), (0, grid.columns * TILE - width), (0, 0)),
-                "edge",
-            )
-            row = []
-            for filled in (tiles.split(crop, grid), tiles.split(repeated, _grid(repeated, 0))):
-                counts = np.full(grid.count, 64)
-                row.append(psnr(crop, tiles.join(iter(_coded(runtime, filled, counts)), grid)))
-            one = np.asarray(Image.fromarray(crop).resize((TILE, TILE), Image.Resampling.BICUBIC))
-            (tile,) = _coded(runtime, [one], np.array([64 * grid.count]))
-            small = Image.fromarray(tile.round().clip(0, 255).astype(np.uint8))
-            row.append(
-                psnr(crop, np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)))
-            )
+            padding = (0, grid.rows * TILE - height), (0, grid.columns * TILE - width), (0, 0)
+            repeated = np.pad(crop, padding, "edge")
+            variants = tiles.split(crop, grid), tiles.split(repeated, _grid(repeated, 0))
+            counts = np.full(grid.count, PADDED_TOKENS)
+            row = [
+                psnr(crop, tiles.join(iter(_code(runtime, padded, counts)), grid))
+                for padded in variants
+            ]
+            row.append(psnr(crop, _scaled_to_one_tile(runtime, crop, PADDED_TOKENS * grid.count)))
             scores.append(row)
-        told = "mirrored {:.2f}, repeated {:.2f}, scaled {:.2f} dB".format(*np.mean(scores, 0))
-        print(f"  {width}x{height}: {told}", flush=True)
+        means = "mirrored {:.2f}, repeated {:.2f}, scaled {:.2f} dB".format(*np.mean(scores, 0))
+        print(f"  {width}x{height}: {means}", flush=True)
 
 
-def seam(pixels: np.ndarray, grid: Grid) -> float:
-    """Mean absolute gradient across the seams, or within the overlaps, over that of the rest."""
-    borders, rest = [], []
+def _scaled_to_one_tile(runtime: OnnxRuntime, pixels: np.ndarray, tokens: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> the same picture, coded as a single tile of another size."""
+    height, width = pixels.shape[:2]
+    scaled = Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.BICUBIC)
+    (tile,) = _code(runtime, [np.asarray(scaled)], np.array([tokens]))
+    decoded = Image.fromarray(tile.round().clip(0, 255).astype(np.uint8))
+    return np.asarray(decoded.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def seam_gradient(pixels: np.ndarray, grid: Grid) -> float:
+    """Mean absolute gradient across seams, or within overlaps, relative to that elsewhere."""
+    at_seams, elsewhere = [], []
     for axis, size, starts in (
         (0, grid.height, range(grid.stride, grid.height, grid.stride)),
         (1, grid.width, range(grid.stride, grid.width, grid.stride)),
     ):
         steps = np.abs(np.diff(pixels.astype(float), axis=axis)).mean((1 - axis, 2))
-        at = np.zeros(size - 1, bool)
+        mask = np.zeros(size - 1, bool)
         for start in starts:
-            at[start - 1 : start + grid.overlap] = True
-        borders.append(steps[at])
-        rest.append(steps[~at])
-    return float(np.concatenate(borders).mean() / np.concatenate(rest).mean())
+            mask[start - 1 : start + grid.overlap] = True
+        at_seams.append(steps[mask])
+        elsewhere.append(steps[~mask])
+    return float(np.concatenate(at_seams).mean() / np.concatenate(elsewhere).mean())
 
 
 def _grid(pixels: np.ndarray, overlap: int) -> Grid:
     return Grid(pixels.shape[1], pixels.shape[0], overlap)
 
 
-def _counts(count: int, allocation: Allocation) -> np.ndarray:
-    tile, _ = allocation.sequence(count, allocation.total)
-    return np.bincount(tile, minlength=count)
+def _shares(total: int, count: int) -> np.ndarray:
+    """Tokens of each of `count` tiles, as equal as possible, the first tiles first."""
+    return total // count + (np.arange(count) < total % count)
 
 
-def _coded(runtime: OnnxRuntime, cut: Iterable[np.ndarray], counts: np.ndarray) -> list[np.ndarray]:
-    """Tiles after encoding and decoding with so many tokens each."""
-    known = runtime.encode(np.stack(list(cut)))
-    return [
-        runtime.decode(tokens[None, :count])[0] for tokens, count in zip(known, counts, strict=True)
-    ]
+def _code(runtime: OnnxRuntime, split: Iterable[np.ndarray], counts: np.ndarray) -> list:
+    """Tiles, encoded and decoded with `counts` tokens: float32 (256, 256, 3) each."""
+    tokens = runtime.encode(np.stack(list(split)))
+    return [runtime.decode(row[None, :count])[0] for row, count in zip(tokens, counts, strict=True)]
 
 
-def _abut(painted: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
-    """Tiles side by side, their edges as they are."""
+def _join_plain(decoded: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
+    """Tiles side by side, without smoothing the seams between them."""
     picture = np.zeros((grid.rows * TILE, grid.columns * TILE, 3), np.uint8)
-    for (x, y), tile in zip(grid.corners(), painted, strict=True):
+    for (x, y), tile in zip(grid.corners(), decoded, strict=True):
         picture[y : y + TILE, x : x + TILE] = tile.round().clip(0, 255)
     return picture[: grid.height, : grid.width]

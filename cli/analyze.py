@@ -1,4 +1,4 @@
-"""`odp analyze`: what the tokens of a model say."""
+"""`odp analyze`: what the tokens of a model contribute."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onedpiece.cli import app, options
+from onedpiece.constants import MAX_TOKENS
 
 
 @app.command()
@@ -15,19 +16,21 @@ def analyze(
     paths: options.Pictures,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     tokens: Annotated[
-        int, typer.Option("--tokens", "-n", min=1, max=256, help="Use so many of each picture.")
-    ] = 256,
+        int,
+        typer.Option("--tokens", "-n", min=1, max=MAX_TOKENS, help="Tokens of each picture."),
+    ] = MAX_TOKENS,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """How much each token changes the picture, and where; which pictures share their first token.
+    """Measure how much, and where, each token changes the picture.
 
-    As the paper does: each token is replaced by a random one, and the change of the picture is averaged over all
-    pictures (their central square). Makes analysis.json, contribution.png, heat-maps.png and first-tokens.png.
+    As in the paper, each token is replaced by a random one, and the change is averaged over the
+    central squares of all pictures. Also shows which pictures begin with the same token. Writes
+    analysis.json, contribution.png, heat-maps.png and first-tokens.png.
     """
-    from onedpiece.bench.analysis import analyze as run
+    from onedpiece.bench.analyze import analyze as run
     from onedpiece.cli.bench import named, progress
 
     for line in run(named(paths), out, tokens, model, device, progress):
         print(f"missing: {line}")
-    print(f"{out / 'analysis.json'} and the pictures beside it")
+    print(f"wrote {out / 'analysis.json'} and pictures beside it")

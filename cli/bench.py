@@ -14,9 +14,12 @@ import typer
 
 from onedpiece.bench import Protocol
 from onedpiece.cli import app, options
+from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import missing_extra
 
-SECONDS = 30  # between lines that tell how far a long measurement is, where no bar can be shown
+REPORT_SECONDS = 30  # between lines of progress, where stderr is not a terminal
+DEFAULT_TOKENS = (16, 32, 64, 128, 256)
+CORES = os.cpu_count() or 1
 
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -27,7 +30,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """Encode and decode the photographs that come with odp; print sizes and PSNR, make a picture of all."""
+    """Encode and decode the photographs that come with odp.
+
+    Prints sizes and PSNR, and writes the files and one picture that shows all of them.
+    """
     from onedpiece.bench.demo import demo as run
 
     run(out, device)
@@ -36,51 +42,55 @@ def demo(
 @bench.command()
 def rd(
     paths: options.Pictures,
-    out: Annotated[Path, typer.Option(help="Folder for the results; a later run goes on there.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; a later run resumes there.")],
     codecs: Annotated[
-        str, typer.Option(help="Some of them; ThumbHash is always there.")
+        str, typer.Option(help="Codecs to measure, besides ThumbHash.")
     ] = "odp,jpeg,webp,avif,jxl",
     tokens: Annotated[
         str | None,
-        typer.Option(help="Sizes, as tokens for each tile [default: 16,32,64,128,256]."),
+        typer.Option(help="Sizes in tokens per tile [default: 16,32,64,128,256]."),
     ] = None,
     max_bytes: Annotated[
-        str | None, typer.Option("--bytes", help="Sizes, as bytes of the whole file: 100,200.")
+        str | None, typer.Option("--bytes", help="Sizes of whole files in bytes: 100,200.")
     ] = None,
     protocol: Annotated[
         Protocol,
-        typer.Option(help="paper: the central 256x256 of short edge 256; native: whole pictures."),
+        typer.Option(
+            help="paper: scale the short edge to 256, take the central 256x256; "
+            "native: whole pictures."
+        ),
     ] = Protocol.paper,
     lpips: Annotated[
         Path | None,
-        typer.Option(help="Folder with SqueezeNet's weights and the heads of LPIPS for it."),
+        typer.Option(help="Folder with the weights of SqueezeNet and of the LPIPS heads for it."),
     ] = None,
     features: Annotated[
-        Path | None, typer.Option(help="Network for rFID: an ONNX file, pixels 0..1 to features.")
+        Path | None,
+        typer.Option(help="Network for rFID: an ONNX file from pixels in 0..1 to features."),
     ] = None,
     effort: options.Effort = 1,
     grain: options.Grain = 1.0,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.cpu,
 ) -> None:
-    """Rate-distortion beside JPEG, WebP, AVIF and JPEG XL files of no more bytes, each at its best.
+    """Compare rate-distortion with JPEG, WebP, AVIF and JPEG XL files of at most the same size.
 
-    Makes a table (CSV), curves (JSON, plots), a contact sheet and a page to look at.
+    Writes a table (CSV), curves (JSON and plots), a contact sheet and an HTML report.
     """
-    from onedpiece.bench.frechet import Features
+    from onedpiece.bench.frechet import OnnxFeatures
     from onedpiece.bench.metrics import available
-    from onedpiece.bench.rate_distortion import CODECS, Run, measure
+    from onedpiece.bench.rd import CODECS, Run, measure
     from onedpiece.bench.report import write_report
 
-    wanted = tuple(dict.fromkeys(codecs.split(",")))
-    if unknown := [name for name in wanted if name not in CODECS]:
+    names = tuple(dict.fromkeys(codecs.split(",")))
+    if unknown := [name for name in names if name not in CODECS]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
-    counts = _numbers(tokens, 1, 256) or (() if max_bytes else (16, 32, 64, 128, 256))
+    counts = _numbers(tokens, 1, MAX_TOKENS) or (() if max_bytes else DEFAULT_TOKENS)
     sizes = _numbers(max_bytes, 1)
     run = Run(
-        named(paths), wanted, counts, sizes, protocol, out, model, device, lpips, effort, grain
+        named(paths), names, counts, sizes, protocol, out, model, device, lpips, effort, grain
     )
-    network = Features(features) if features else None
+    network = OnnxFeatures(features) if features else None
     table, missing = measure(run, os.cpu_count() or 1, progress)
     write_report(run, table.rows, available(lpips)[0], missing, network)
 
@@ -92,29 +102,31 @@ def downstream(
     network: Annotated[
         list[str],
         typer.Option(
-            help="KIND=SOURCE: classification, detection, segmentation, depth or embedding, and "
-            "torchvision:NAME, timm:NAME, transformers:NAME or MODULE:FUNCTION. Several times."
+            help="TASK=SOURCE; may be repeated. TASK is classification, detection, segmentation, "
+            "depth or embedding; SOURCE is torchvision:NAME, timm:NAME, transformers:NAME or "
+            "MODULE:FUNCTION."
         ),
     ],
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """What other networks on this machine make of decoded pictures; 1 is the same as of the originals.
+    """Compare what other networks say about decoded pictures and about the originals.
 
-    Decodes the files that odp bench rd left in the folder. Nothing is downloaded.
+    Decodes the files that odp bench rd left in the folder; a score of 1 means no difference.
+    Networks must be on this machine: nothing is downloaded.
     """
-    from onedpiece.bench.rate_distortion import reopened
+    from onedpiece.bench.rd import reopen
 
     try:
         from onedpiece.bench import downstream as tasks
     except ImportError as error:
         raise missing_extra("running other networks", error) from error
     for text in network:
-        if text.partition("=")[0] not in tasks.KINDS or ":" not in text:
-            raise typer.BadParameter(f"'{text}' is not KIND=SOURCE")
-    sys.path.insert(0, "")  # functions may be in a file here
+        if text.partition("=")[0] not in tasks.TASKS or ":" not in text:
+            raise typer.BadParameter(f"'{text}' is not TASK=SOURCE")
+    sys.path.insert(0, "")  # a function may be in a file of the working directory
     loaded = {text: tasks.load(text.partition("=")[2], text.partition("=")[0]) for text in network}
-    run, rows = reopened(named(paths), out, model, device)
+    run, rows = reopen(named(paths), out, model, device)
     print(f"{'network':40s} {'codec':12s} {'setting':12s} score (pictures)")
     for name, codec, setting, score, count in tasks.downstream(run, rows, loaded, progress):
         print(f"{name:40s} {codec:12s} {setting:12s} {score:.3f} ({count})")
@@ -127,20 +139,18 @@ def speed(
     ] = None,
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """Time encoding and decoding, warm and cold, beside PyTorch (if installed) and the other codecs."""
+    """Time encoding and decoding, warm and cold, beside other codecs and PyTorch, if installed."""
     from onedpiece.bench.speed import speed as run
 
-    run(_numbers(threads, 1) or sorted({1, os.cpu_count() or 1}), device)
+    run(_numbers(threads, 1) or sorted({1, CORES}), device)
 
 
 @bench.command()
 def large(
-    side: Annotated[int, typer.Option(min=1, help="Pixels to a side.")] = 10_000,
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of the networks.")
-    ] = os.cpu_count() or 1,
+    side: Annotated[int, typer.Option(min=1, help="Width and height in pixels.")] = 10_000,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the networks.")] = CORES,
 ) -> None:
-    """Time and peak memory of encoding and decoding one very large picture."""
+    """Measure time and peak memory of encoding and decoding one very large picture."""
     from onedpiece.bench.large import large as run
 
     run(side, threads)
@@ -151,73 +161,82 @@ def tiling(
     paths: options.Pictures,
     device: options.DeviceOption = options.Device.auto,
 ) -> None:
-    """Why tiles are cut as they are: overlap, filling and sharing out tokens, by PSNR."""
+    """Compare ways to split pictures into tiles, pad them and share out tokens, by PSNR."""
     from onedpiece.bench.tiling import tiling as run
 
     run(named(paths).values(), device)
-
-
-@contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, or a line now and then where stderr is no terminal; as a function to advance it."""
-    from onedpiece.cli import batch
-
-    if sys.stderr.isatty():
-        with batch.progress(total) as advance:
-            yield advance
-        return
-    done, begun, told = 0, time.monotonic(), time.monotonic()
-
-    def count(more: int) -> None:
-        nonlocal done, told
-        done += more
-        now = time.monotonic()
-        if now - told >= SECONDS:
-            told = now
-            left = (now - begun) * (total - done) / done / 60
-            print(f"{done} of {total}, about {left:.0f} minutes left", file=sys.stderr, flush=True)
-
-    yield count
-
-
-def named(paths: list[Path]) -> dict[str, Path]:
-    """Pictures by name, those in folders too. Raises typer.BadParameter if two share a name or there are none."""
-    from onedpiece.cli import batch
-    from onedpiece.images.reader import suffixes
-
-    found: dict[str, Path] = {}
-    for path, name in batch.expand(paths, suffixes(), recursive=False):
-        if name.as_posix() in found:
-            raise typer.BadParameter(f"two pictures have the name {name}")
-        found[name.as_posix()] = path
-    if not found:
-        raise typer.BadParameter("there are no pictures")
-    return found
-
-
-def _numbers(text: str | None, low: int, high: int | None = None) -> tuple[int, ...]:
-    """Numbers between commas, sorted. Raises typer.BadParameter."""
-    try:
-        numbers = sorted({int(part) for part in text.split(",")}) if text else []
-    except ValueError:
-        raise typer.BadParameter(f"'{text}' are no numbers between commas") from None
-    if any(number < low or (high and number > high) for number in numbers):
-        raise typer.BadParameter(f"numbers must be from {low} to {high or 'anything'}")
-    return tuple(numbers)
 
 
 @bench.command()
 def published(
     model: options.ModelOption = "one-d-piece-s-256",
     in_pytorch: Annotated[
-        str | None, typer.Option(help="The same model for PyTorch, where the other is int8.")
+        str | None,
+        typer.Option(help="The same model in a precision that PyTorch runs, if it is int8."),
     ] = None,
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads for everything.")
-    ] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of both runtimes.")] = CORES,
     device: options.DeviceOption = options.Device.cpu,
 ) -> None:
-    """A published model on ONNX Runtime beside PyTorch eager with the same weights: warm, cold, memory."""
+    """Compare a published model on ONNX Runtime with the same weights on PyTorch.
+
+    Measures warm runs, cold processes and peak memory.
+    """
     from onedpiece.bench.published import published as run
 
     run(model, in_pytorch, threads, device)
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Progress on stderr: a bar on a terminal, else a line every REPORT_SECONDS.
+
+    The value of the context is called with the number of steps just finished.
+    """
+    from onedpiece.cli import batch
+
+    if sys.stderr.isatty():
+        with batch.progress(total) as advance:
+            yield advance
+        return
+    done, start, last_report = 0, time.monotonic(), time.monotonic()
+
+    def count(steps: int) -> None:
+        nonlocal done, last_report
+        done += steps
+        time_stamp = time.monotonic()
+        if time_stamp - last_report >= REPORT_SECONDS:
+            last_report = time_stamp
+            left = (time_stamp - start) * (total - done) / done / 60
+            print(f"{done} of {total}, about {left:.0f} minutes left", file=sys.stderr, flush=True)
+
+    yield count
+
+
+def named(paths: list[Path]) -> dict[str, Path]:
+    """Name -> picture, for pictures and for the pictures in folders.
+
+    Raises typer.BadParameter if there are none, or if two have the same name.
+    """
+    from onedpiece.cli import batch
+    from onedpiece.images.reader import suffixes
+
+    pictures: dict[str, Path] = {}
+    for path, name in batch.expand(paths, suffixes(), recursive=False):
+        if name.as_posix() in pictures:
+            raise typer.BadParameter(f"two pictures have the name {name}")
+        pictures[name.as_posix()] = path
+    if not pictures:
+        raise typer.BadParameter("there are no pictures")
+    return pictures
+
+
+def _numbers(text: str | None, low: int, high: int | None = None) -> tuple[int, ...]:
+    """The numbers in a list separated by commas, sorted. Raises typer.BadParameter."""
+    try:
+        numbers = sorted({int(item) for item in text.split(",")}) if text else []
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of numbers separated by commas") from None
+    if any(number < low or (high and number > high) for number in numbers):
+        limits = f"from {low} to {high}" if high else f"at least {low}"
+        raise typer.BadParameter(f"numbers must be {limits}")
+    return tuple(numbers)

@@ -1,4 +1,4 @@
-"""`odp bench downstream`: scores of tasks, with tiny networks of the same interfaces."""
+"""`odp bench downstream`: scores per task, with tiny networks of the same interfaces."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def detector():
 """
 
 
-def boxes(*found):
-    """Detections, each (x1, y1, x2, y2, label, score)."""
-    table = torch.tensor(found, dtype=torch.float32).reshape(-1, 6)
+def boxes(*detections):
+    """Detections, each (x1, y1, x2, y2, class, score)."""
+    table = torch.tensor(detections, dtype=torch.float32).reshape(-1, 6)
     return [{"boxes": table[:, :4], "labels": table[:, 4].int(), "scores": table[:, 5]}]
 
 
 class TestScores:
-    def test_classification_asks_for_the_same_class_on_top(self):
+    def test_classification_compares_the_top_class(self):
         one = torch.tensor([[1.0, 5.0, 2.0]])
         assert tasks.classification(one, torch.tensor([[0.0, 0.2, 0.1]])) == 1
         assert tasks.classification(one, SimpleNamespace(logits=torch.tensor([[9.0, 1, 1]]))) == 0
 
-    def test_segmentation_is_the_mean_overlap_of_classes(self):
+    def test_segmentation_is_the_mean_iou_of_classes(self):
         left = torch.zeros(1, 2, 4, 4)
         left[:, 1, :, :2] = 1  # class 1 on the left half
         quarter = torch.zeros(1, 2, 4, 4)
@@ -65,7 +65,7 @@ class TestScores:
         # Class 1: 4 of 8 pixels; class 0: 8 of 12.
         assert tasks.segmentation(left, quarter) == pytest.approx((4 / 8 + 8 / 12) / 2)
 
-    def test_depth_does_not_mind_another_scale(self):
+    def test_depth_ignores_the_scale(self):
         first = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) + 1
         assert tasks.depth(first, SimpleNamespace(predicted_depth=3 * first)) == 1
         far = first.clone()
@@ -77,18 +77,18 @@ class TestScores:
         assert tasks.embedding(one, 5 * one) == pytest.approx(1)
         assert tasks.embedding(one, torch.tensor([[1.0, 1.0]])) == pytest.approx(0.5**0.5)
 
-    def test_detection_matches_boxes_of_the_same_label(self):
+    def test_detection_matches_boxes_of_the_same_class(self):
         original = boxes((0, 0, 10, 10, 1, 0.9), (50, 50, 60, 60, 2, 0.8))
         assert tasks.detection(original, original) == 1
         near = boxes((0, 0, 10, 9, 1, 0.7), (50, 50, 60, 60, 3, 0.8))
         assert tasks.detection(original, near) == pytest.approx(0.5)
         assert tasks.detection(original, boxes()) == 0
 
-    def test_detections_that_are_not_certain_do_not_count(self):
+    def test_detections_with_low_confidence_do_not_count(self):
         assert tasks.detection(boxes((0, 0, 9, 9, 1, 0.2)), boxes()) == 1
 
 
-def test_all_kinds_over_the_files_of_a_run(odp, make_picture, tmp_path, monkeypatch):
+def test_all_tasks_over_the_files_of_a_run(odp, make_picture, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)  # in this process
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -96,24 +96,24 @@ def test_all_kinds_over_the_files_of_a_run(odp, make_picture, tmp_path, monkeypa
     (tmp_path / "tiny_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    odp("bench", "rd", pictures, "--out", out, "--tokens", "4,256", "--codecs", "odp")
-    kinds = ("classification=tiny_networks:classifier", "segmentation=tiny_networks:segmenter")
-    kinds += ("depth=tiny_networks:depths", "embedding=tiny_networks:clip")
-    kinds += ("detection=tiny_networks:detector",)
-    options = [option for kind in kinds for option in ("--network", kind)]
+    odp("bench", "rd", pictures, "--out", out, "--tokens", "4,128", "--codecs", "odp")
+    names = ("classification=tiny_networks:classifier", "segmentation=tiny_networks:segmenter")
+    names += ("depth=tiny_networks:depths", "embedding=tiny_networks:clip")
+    names += ("detection=tiny_networks:detector",)
+    options = [option for name in names for option in ("--network", name)]
     result = odp("bench", "downstream", pictures, "--out", out, *options)
     assert result.code == 0, result.stderr
     with (out / "downstream.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["codec"] == "odp"]
     scores = {(row["network"], row["setting"]): float(row["score"]) for row in rows}
-    assert {name for name, _ in scores} == set(kinds)
+    assert {name for name, _ in scores} == set(names)
     assert all(0 <= score <= 1 for score in scores.values())
     clip = "embedding=tiny_networks:clip"
-    assert scores[clip, "256 tokens"] > scores[clip, "4 tokens"]
+    assert scores[clip, "128 tokens"] > scores[clip, "4 tokens"]
 
 
 @pytest.mark.parametrize("source", ["torchvision:resnet18", "no_such_module:x", "json:x"])
-def test_what_is_not_on_the_machine_is_one_error(source, monkeypatch, tmp_path):
+def test_a_network_that_is_not_on_the_machine_is_an_error(source, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(OdpError, match=r"cannot be loaded|not on this machine"):
         tasks.load(source, "classification")
@@ -141,7 +141,7 @@ def test_models_of_transformers_in_a_folder(tmp_path):
     vit = transformers.ViTConfig(**shape, num_labels=5)
     crop = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     square = {"size": {"height": 32, "width": 32}}
-    made = {
+    models = {
         "embedding": (
             transformers.CLIPVisionModelWithProjection(clip),
             transformers.CLIPImageProcessor(**crop),
@@ -152,11 +152,11 @@ def test_models_of_transformers_in_a_folder(tmp_path):
         ),
     }
     pixels = torch.rand(1, 3, 256, 256)
-    for kind, parts in made.items():
+    for task, parts in models.items():
         for part in parts:
-            part.save_pretrained(tmp_path / kind)
-        network = tasks.load(f"transformers:{tmp_path / kind}", kind)
-        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
+            part.save_pretrained(tmp_path / task)
+        network = tasks.load(f"transformers:{tmp_path / task}", task)
+        assert tasks.TASKS[task](network(pixels), network(pixels)) == pytest.approx(1)
 
 
 @pytest.fixture
@@ -169,37 +169,37 @@ def torchvision():
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("task", "name"),
     [
         ("classification", "squeezenet1_1"),
         ("segmentation", "lraspp_mobilenet_v3_large"),
         ("detection", "ssdlite320_mobilenet_v3_large"),
     ],
 )
-def test_models_of_torchvision_whose_weights_are_here(
-    torchvision, kind, name, monkeypatch, tmp_path
+def test_models_of_torchvision_with_weights_on_this_machine(
+    torchvision, task, name, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     models = torchvision.models
-    options = {} if kind == "classification" else {"weights_backbone": None}
-    made = models.get_model(name, weights=None, **options)
+    options = {} if task == "classification" else {"weights_backbone": None}
+    model = models.get_model(name, weights=None, **options)
     file = models.get_model_weights(name).DEFAULT.url.rpartition("/")[2]
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(made.state_dict(), tmp_path / "hub" / "checkpoints" / file)
-    network = tasks.load(f"torchvision:{name}", kind)
+    torch.save(model.state_dict(), tmp_path / "hub" / "checkpoints" / file)
+    network = tasks.load(f"torchvision:{name}", task)
     pixels = torch.rand(1, 3, 256, 256)
     with torch.inference_mode():
-        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
+        assert tasks.TASKS[task](network(pixels), network(pixels)) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kind", ["classification", "embedding"])
-def test_models_of_timm_in_a_folder(torchvision, kind, tmp_path):
+@pytest.mark.parametrize("task", ["classification", "embedding"])
+def test_models_of_timm_in_a_folder(torchvision, task, tmp_path):
     timm = pytest.importorskip("timm", reason="timm is not installed")
     from timm.models import save_for_hf
 
     save_for_hf(timm.create_model("test_resnet"), tmp_path)
-    network = tasks.load(f"timm:local-dir:{tmp_path}", kind)
+    network = tasks.load(f"timm:local-dir:{tmp_path}", task)
     pixels = torch.rand(1, 3, 256, 256)
     with torch.inference_mode():
-        assert network(pixels).shape[1] == (1000 if kind == "classification" else 96)
-        assert tasks.KINDS[kind](network(pixels), network(pixels)) == pytest.approx(1)
+        assert network(pixels).shape[1] == (1000 if task == "classification" else 96)
+        assert tasks.TASKS[task](network(pixels), network(pixels)) == pytest.approx(1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onedpiece.bench.frechet import Features, frechet
-from onedpiece.bench.metrics import available, psnr
+from onedpiece.bench.frechet import OnnxFeatures, frechet
+from onedpiece.bench.metrics import available
 from onedpiece.errors import ModelError
+from onedpiece.metrics import psnr
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    """Those of this machine, by name."""
+    """Name -> score, for the metrics of this machine."""
     return {metric.name: metric.score for metric in available()[0]}
 
 
@@ -24,7 +25,8 @@ def pictures(make_picture):
     return original, (original + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def wanted(metrics, name):
+def required(metrics, name):
+    """A metric by name; skips the test if its library is missing."""
     if name not in metrics:
         pytest.skip(f"{name} needs the bench extra")
     return metrics[name]
@@ -34,7 +36,7 @@ def wanted(metrics, name):
     ("name", "perfect"), [("psnr", np.inf), ("ssim", 1), ("ms_ssim", 1), ("ssimulacra2", 100)]
 )
 def test_equal_pictures_have_the_perfect_score(metrics, pictures, name, perfect):
-    score = wanted(metrics, name)
+    score = required(metrics, name)
     assert score(pictures[0], pictures[0]) == pytest.approx(perfect, abs=1e-5)
     assert score(*pictures) < perfect
 
@@ -50,10 +52,10 @@ def test_psnr_does_not_wrap_around_at_zero():
 
 
 def test_ssim_is_that_of_wang_et_al(metrics, pictures):
-    """Against their formula written down plainly, with a Gaussian window of 11x11 inside the picture."""
+    """Compared with their formula, with a Gaussian window of 11x11 pixels inside the picture."""
     from scipy.ndimage import correlate1d
 
-    score = wanted(metrics, "ssim")
+    score = required(metrics, "ssim")
     taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     taps /= taps.sum()
 
@@ -73,12 +75,12 @@ def test_ssim_is_that_of_wang_et_al(metrics, pictures):
 
 def test_small_pictures_have_no_ssim(metrics):
     tiny = np.zeros((8, 8, 3), np.uint8)
-    assert np.isnan(wanted(metrics, "ssim")(tiny, tiny))
-    assert np.isnan(wanted(metrics, "ms_ssim")(tiny, tiny))
+    assert np.isnan(required(metrics, "ssim")(tiny, tiny))
+    assert np.isnan(required(metrics, "ms_ssim")(tiny, tiny))
 
 
 def test_lpips_is_what_torchmetrics_publishes(shared):
-    """0.1008: the example in the documentation of torchmetrics' function for LPIPS with SqueezeNet, seed 123."""
+    """0.1008 is the example, with seed 123, in the documentation of torchmetrics."""
     torch = pytest.importorskip("torch", reason="needs the torch extra")
     from onedpiece.training.features import Lpips
 
@@ -105,7 +107,9 @@ def test_without_weights_lpips_is_missing_with_a_reason(monkeypatch, tmp_path):
     assert any(line.startswith("LPIPS: no weights") for line in missing)
 
 
-def test_the_package_lpips_with_weights_of_alexnet_that_are_here(pictures, monkeypatch, tmp_path):
+def test_the_package_lpips_is_used_if_the_weights_of_alexnet_are_on_the_machine(
+    pictures, monkeypatch, tmp_path
+):
     torch = pytest.importorskip("torch", reason="needs the torch extra")
     try:
         from torchvision.models import alexnet
@@ -140,4 +144,4 @@ class TestFrechet:
     def test_a_broken_network_is_an_error(self, tmp_path):
         (tmp_path / "x.onnx").write_bytes(b"nothing")
         with pytest.raises(ModelError, match=r"x\.onnx cannot be loaded"):
-            Features(tmp_path / "x.onnx")
+            OnnxFeatures(tmp_path / "x.onnx")

@@ -1,4 +1,4 @@
-"""`odp analyze`: what replaced tokens change, and first tokens."""
+"""`odp analyze`: changes by replaced tokens, and groups by first token."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onedpiece.bench.analysis import CELLS, changes, first_tokens
+from onedpiece.bench.analyze import CELLS, changes, first_tokens
 
 
 class Quarters:
-    """A runtime whose token at position i paints the i-th quarter of the picture."""
+    """A runtime whose token at position i sets the level of the i-th quarter of the picture."""
 
     def decode(self, tokens):
         pixels = np.zeros((len(tokens), 256, 256, 3), np.float32)
@@ -22,7 +22,7 @@ class Quarters:
         return pixels
 
 
-def test_a_replaced_token_changes_the_picture_where_it_is_drawn():
+def test_a_replaced_token_changes_the_part_that_it_describes():
     maps = changes(Quarters(), np.array([7, 7, 7, 7], np.uint16), seed=0)
     assert maps.shape == (4, CELLS, CELLS)
     half = CELLS // 2
@@ -32,8 +32,8 @@ def test_a_replaced_token_changes_the_picture_where_it_is_drawn():
 
 
 def test_first_tokens_are_grouped_the_most_frequent_first():
-    coded = np.array([[5, 1], [9, 2], [9, 3], [1, 4]])
-    assert first_tokens(["a", "b", "c", "d"], coded) == {9: ["b", "c"], 1: ["d"], 5: ["a"]}
+    sequences = np.array([[5, 1], [9, 2], [9, 3], [1, 4]])
+    assert first_tokens(["a", "b", "c", "d"], sequences) == {9: ["b", "c"], 1: ["d"], 5: ["a"]}
 
 
 def test_a_picture_that_fails_is_named(odp, tmp_path):
@@ -47,13 +47,15 @@ def test_it_writes_json_and_pictures(odp, make_picture, tmp_path):
     make_picture(seed=1).save(tmp_path / "a.png")
     make_picture(300, 200, seed=2).save(tmp_path / "b.png")
     out = tmp_path / "out"
-    result = odp("analyze", tmp_path / "a.png", tmp_path / "b.png", "--out", out, "--tokens", 8)
+    result = odp("analyze", tmp_path / "a.png", tmp_path / "b.png", "--out", out, "--tokens", 4)
     assert result.code == 0, result.stderr
-    facts = json.loads((out / "analysis.json").read_text())
-    assert len(facts["contribution"]) == 8
-    assert facts["contribution"][0] == max(facts["contribution"])  # the first token says most
-    assert np.array(facts["heat_maps"]).shape == (8, CELLS, CELLS)
-    assert sorted(name for names in facts["first_tokens"].values() for name in names) == [
+    results = json.loads((out / "analysis.json").read_text())
+    assert len(results["contribution"]) == 4
+    assert results["contribution"][0] == max(
+        results["contribution"]
+    )  # it describes most of the picture
+    assert np.array(results["heat_maps"]).shape == (4, CELLS, CELLS)
+    assert sorted(name for names in results["first_tokens"].values() for name in names) == [
         "a.png",
         "b.png",
     ]

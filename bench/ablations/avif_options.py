@@ -1,6 +1,8 @@
-"""What AVIF reaches with each set of encoder options alone: python -m onedpiece.bench.options BYTES PICTURES...
+"""Compare encoder options of AVIF, each alone, by the PSNR of the best file of a given size.
 
-Shows which of the options that `codecs` tries, and of what they are, makes its files better.
+    python -m onedpiece.bench.ablations.avif_options BYTES PICTURES...
+
+This is how the options in `onedpiece.bench.codecs` were chosen.
 """
 
 from __future__ import annotations
@@ -14,31 +16,32 @@ from pathlib import Path
 
 import numpy as np
 
+from onedpiece.bench import Protocol
 from onedpiece.bench.codecs import Ladder, avif
-from onedpiece.bench.metrics import psnr
 from onedpiece.bench.protocol import read
+from onedpiece.metrics import psnr
 
 TUNES = ("psnr", "ssim")  # libaom's default is ssim
 
 
 def main(budget: int, pictures: Sequence[Path]) -> None:
-    """Print a table: mean PSNR over the pictures for each set of options."""
+    """Print mean PSNR over the pictures for each set of options."""
     print(f"| AVIF's options, {budget} bytes, {len(pictures)} pictures | PSNR, dB |")
     print("|---|---|")
     with ProcessPoolExecutor() as pool:
         scores = list(pool.map(partial(_scores, budget), pictures))
     for name in scores[0]:
-        print(f"| {name} | {np.mean([found[name] for found in scores]):.2f} |")
+        print(f"| {name} | {np.mean([row[name] for row in scores]):.2f} |")
 
 
 def _scores(budget: int, path: Path) -> dict[str, float]:
-    """Options -> PSNR of the best file of one picture at any scale; nan if none fits."""
-    pixels = read(path, "native").pixels
+    """Options -> PSNR of the best file of one picture at any scale; NaN if none fits."""
+    pixels = read(path, Protocol.native).pixels
     scores = {}
     for tune in TUNES:
-        form = avif(tune)
-        for name, encode in form.encoders.items():
-            best = Ladder(replace(form, encoders={name: encode}), pixels).best(budget)
+        format = avif(tune)
+        for name, encode in format.encoders.items():
+            best = Ladder(replace(format, encoders={name: encode}), pixels).best(budget)
             scores[f"tune {tune}, {name}"] = psnr(pixels, best.pixels) if best else np.nan
     return scores
 

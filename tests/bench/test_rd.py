@@ -1,4 +1,4 @@
-"""`odp bench rd`: the table, going on after an interruption, curves, and what is written."""
+"""`odp bench rd`: the table, resuming, curves, and the report."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import json
 import math
 import os
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from onedpiece.bench import Protocol
+from onedpiece.bench import Protocol, codecs, metrics, rd
 from onedpiece.bench.curves import Point, bd_rate, curves, write_compressai
 from onedpiece.bench.metrics import PSNR, Metric, available
-from onedpiece.bench.protocol import central
-from onedpiece.bench.rate_distortion import Run, measure
+from onedpiece.bench.protocol import center_crop
+from onedpiece.bench.rd import Run, measure
 from onedpiece.bench.report import write_report
 from onedpiece.bench.table import Row, Table
 from onedpiece.errors import OdpError
@@ -31,62 +30,58 @@ def rows_of(folder):
 
 @pytest.fixture(scope="module")
 def pictures(make_picture, tmp_path_factory):
+    """A folder with two pictures that are not square."""
     folder = tmp_path_factory.mktemp("pictures")
     make_picture(300, 256, seed=1).save(folder / "a.png")
     make_picture(256, 320, seed=2).save(folder / "b.png")
     return folder
 
 
-def without_progress(total):
-    return nullcontext(lambda count: None)
+@pytest.fixture(scope="module")
+def make_run(pictures):
+    """(folder for results, options) -> a run over both pictures with 16 tokens of `odp`."""
 
+    def make(out: Path, **options) -> Run:
+        named = {path.name: path for path in sorted(pictures.iterdir())}
+        defaults = {"codecs": ("odp",), "tokens": (16,), "max_bytes": ()}
+        defaults |= {"protocol": Protocol.paper, "model": "default", "device": "cpu", "lpips": None}
+        return Run(named, out=out, **(defaults | options))
 
-def a_run(pictures, out, codecs, tokens):
-    named = {path.name: path for path in sorted(pictures.iterdir())}
-    return Run(named, codecs, tokens, (), Protocol.paper, out, "default", "cpu", None)
+    return make
 
 
 @pytest.fixture(scope="module")
-def finished(pictures, tmp_path_factory):
-    """The folder of a whole run over both pictures, with two small sizes."""
+def finished(make_run, no_progress, tmp_path_factory):
+    """The folder of a whole run over both pictures at two small sizes, by two processes."""
     pytest.importorskip("matplotlib", reason="needs the bench extra")
     out = tmp_path_factory.mktemp("report")
-    run = a_run(pictures, out, ("odp", "webp", "jpeg"), (16, 64))
-    table, missing = measure(run, 1, without_progress)
+    run = make_run(out, codecs=("odp", "webp", "jpeg"), tokens=(16, 64))
+    table, missing = measure(run, 2, no_progress)
     write_report(run, table.rows, available()[0], missing)
     return out
 
 
 @pytest.fixture
-def bench(odp, pictures, tmp_path, monkeypatch):
-    """`odp bench rd` over both pictures, for short: PSNR only, in this process."""
-    from onedpiece.bench import metrics, rate_distortion
-
+def psnr_only(monkeypatch):
+    """Leaves out the slower metrics."""
     monkeypatch.setattr(metrics, "available", lambda lpips=None: ([PSNR], []))
-    monkeypatch.setattr(rate_distortion, "_metrics", lambda lpips: [PSNR])
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-
-    def run(*options, codecs="odp", sizes=("--tokens", "16")):
-        out = tmp_path / "out"
-        return odp("bench", "rd", pictures, "--out", out, "--codecs", codecs, *sizes, *options)
-
-    return run
+    monkeypatch.setattr(rd, "_metrics", lambda lpips: [PSNR])
 
 
 class TestTable:
     row = Row("a.png", "webp", "64 tokens", 104, 100, 256, 256, "32x32 m6 q5", {"psnr": 20.5})
 
     def test_rows_come_back(self, tmp_path):
-        none = Row("a.png", "jpeg", "64 tokens", 104, None, 256, 256)
-        Table(tmp_path / "t.csv", ["psnr"]).add([self.row, none])
-        assert Table(tmp_path / "t.csv", ["psnr"]).rows == [self.row, none]
+        no_file = Row("a.png", "jpeg", "64 tokens", 104, None, 256, 256)
+        Table(tmp_path / "t.csv", ["psnr"]).add([self.row, no_file])
+        assert Table(tmp_path / "t.csv", ["psnr"]).rows == [self.row, no_file]
 
-    def test_a_line_that_an_interruption_cut_is_forgotten(self, tmp_path):
+    def test_an_incomplete_last_line_is_dropped(self, tmp_path):
         path = tmp_path / "t.csv"
         Table(path, ["psnr"]).add([self.row])
         path.write_text(path.read_text() + "a.png,avif,64 tokens,104,9")
         again = Table(path, ["psnr"])
-        again.add([self.row])  # there already
+        again.add([self.row])  # a row that the table holds
         assert again.rows == [self.row]
         assert len(path.read_text().splitlines()) == 2
 
@@ -95,7 +90,7 @@ class TestTable:
         with pytest.raises(OdpError, match="other columns"):
             Table(tmp_path / "t.csv", ["psnr", "ssim"])
 
-    def test_what_is_no_table_is_refused(self, tmp_path):
+    def test_a_file_that_is_no_table_is_refused(self, tmp_path):
         path = tmp_path / "t.csv"
         Table(path, ["psnr"])
         path.write_text(path.read_text() + "nonsense\n")
@@ -120,49 +115,68 @@ class TestRun:
             sizes = [file.stat().st_size for file in files]
             assert int(row["bytes"]) in sizes if row["bytes"] else True
 
-    def test_several_processes_make_the_same_rows(self, pictures, finished, tmp_path):
-        run = a_run(pictures, tmp_path, ("odp",), (16,))
-        measure(run, 2, without_progress)
-        wanted = [r for r in rows_of(finished) if r["codec"] in {"odp", "thumbhash"}]
-        wanted = [row for row in wanted if row["setting"] in {"16 tokens", "fixed"}]
-        assert sorted(rows_of(tmp_path), key=str) == sorted(wanted, key=str)
+    @pytest.mark.usefixtures("psnr_only")
+    def test_one_process_makes_the_same_rows_as_two(
+        self, make_run, no_progress, finished, tmp_path
+    ):
+        measure(make_run(tmp_path), 1, no_progress)
+        rows = {(r["picture"], r["codec"], r["setting"]): r for r in rows_of(finished)}
+        for row in rows_of(tmp_path):
+            assert row.items() <= rows[row["picture"], row["codec"], row["setting"]].items()
 
-    def test_a_second_run_goes_on_where_the_first_was_stopped(self, bench, tmp_path, monkeypatch):
-        bench()
-        table = tmp_path / "out/results.csv"
-        lines = table.read_text().splitlines(keepends=True)
-        table.write_text("".join(line for line in lines if not line.startswith("b.png,odp")))
-        from onedpiece.bench import rate_distortion
+    @pytest.mark.usefixtures("psnr_only")
+    def test_an_interrupted_run_resumes(self, make_run, no_progress, tmp_path, monkeypatch):
+        run = make_run(tmp_path)
+        measure(run, 1, no_progress)
+        path = tmp_path / "results.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if not line.startswith("b.png,odp")))
+        tasks = []
+        run_task = rd._run_task
+        monkeypatch.setattr(rd, "_run_task", lambda task: tasks.append(task) or run_task(task))
+        measure(run, 1, no_progress)
+        assert [(task.picture, task.codec) for task in tasks] == [("b.png", "odp")]
+        assert sorted(path.read_text().splitlines(keepends=True)) == sorted(lines)
 
-        done = []
-        original = rate_distortion._do
-        monkeypatch.setattr(rate_distortion, "_do", lambda t: done.append(t) or original(t))
-        assert bench().code == 0
-        assert [(task.picture, task.codec) for task in done] == [("b.png", "odp")]
-        assert sorted(table.read_text().splitlines(keepends=True)) == sorted(lines)
+    def test_another_protocol_needs_another_folder(self, make_run, no_progress, finished):
+        with pytest.raises(OdpError, match="another protocol"):
+            measure(make_run(finished, protocol=Protocol.native), 1, no_progress)
 
-    def test_another_protocol_needs_another_folder(self, bench, tmp_path):
-        bench()
-        result = bench("--protocol", "native")
-        assert result.code == 1
-        assert "another protocol" in result.stderr
+    @pytest.mark.usefixtures("psnr_only")
+    def test_native_measures_whole_pictures(self, make_run, no_progress, tmp_path):
+        measure(make_run(tmp_path, protocol=Protocol.native, codecs=()), 1, no_progress)
+        sizes = {(row["width"], row["height"]) for row in rows_of(tmp_path)}
+        assert sizes == {("300", "256"), ("256", "320")}
 
-    def test_native_measures_whole_pictures(self, bench, tmp_path):
-        bench("--protocol", "native")
-        assert ("300", "256") in {(r["width"], r["height"]) for r in rows_of(tmp_path / "out")}
+    @pytest.mark.usefixtures("psnr_only")
+    def test_a_size_in_bytes_limits_all_codecs(self, make_run, no_progress, tmp_path):
+        options = {"codecs": ("odp", "webp"), "tokens": (), "max_bytes": (4, 100)}
+        measure(make_run(tmp_path, **options), 1, no_progress)
+        rows = [row for row in rows_of(tmp_path) if row["codec"] != "thumbhash"]
+        assert all(not row["bytes"] or int(row["bytes"]) <= int(row["budget"]) for row in rows)
+        with_file = {(row["codec"], row["budget"]) for row in rows if row["bytes"]}
+        assert {("odp", "100"), ("webp", "100")} <= with_file
+        assert ("odp", "4") not in with_file
 
-    def test_a_size_in_bytes_is_a_limit_for_all(self, bench, tmp_path):
-        bench(codecs="odp,webp", sizes=("--bytes", "20,100"))
-        rows = [row for row in rows_of(tmp_path / "out") if row["setting"] == "100 bytes"]
-        assert all(not row["bytes"] or int(row["bytes"]) <= 100 for row in rows)
-        assert {row["codec"] for row in rows if row["bytes"]} >= {"odp", "webp"}
+    @pytest.mark.usefixtures("psnr_only")
+    def test_codecs_that_are_not_installed_are_left_out_and_named(
+        self, make_run, no_progress, tmp_path, monkeypatch
+    ):
+        def missing():
+            raise ImportError("it is not installed")
+
+        missing.__name__ = "_webp"
+        monkeypatch.setattr(codecs, "_webp", missing)
+        _, lines = measure(make_run(tmp_path, codecs=("webp",)), 1, no_progress)
+        assert "webp: it is not installed" in lines
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             (("--codecs", "odp,gif"), "'gif' is none of"),
             (("--tokens", "0"), "from 1 to 256"),
-            (("--bytes", "ten"), "no numbers"),
+            (("--bytes", "ten"), "no list of numbers"),
+            (("--bytes", "0"), "at least 1"),
         ],
     )
     def test_wrong_usage(self, odp, pictures, tmp_path, options, message):
@@ -170,19 +184,8 @@ class TestRun:
         assert result.code == 2
         assert message in " ".join(result.stderr.split())
 
-    def test_codecs_that_are_not_installed_are_named_and_left_out(self, bench, monkeypatch):
-        from onedpiece.bench import codecs
-
-        def missing():
-            raise ImportError("it is not installed")
-
-        missing.__name__ = "_webp"
-        monkeypatch.setattr(codecs, "_webp", missing)
-        result = bench(codecs="odp,webp")
-        assert result.code == 0
-        assert b"missing: webp: it is not installed" in result.stdout
-
-    def test_rfid_takes_a_network(self, bench, tmp_path):
+    @pytest.mark.usefixtures("psnr_only")
+    def test_the_command_reports_rfid_of_a_network(self, odp, pictures, tmp_path, monkeypatch):
         onnx = pytest.importorskip("onnx", reason="needs the torch extra")
         from onnx import TensorProto, helper
 
@@ -194,22 +197,24 @@ class TestRun:
             helper.make_graph([node], "mean", [x], [y]), opset_imports=opset, ir_version=8
         )
         onnx.save(model, tmp_path / "mean.onnx")
-        result = bench("--features", tmp_path / "mean.onnx")
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        options = ("--codecs", "odp", "--tokens", "16", "--features", tmp_path / "mean.onnx")
+        result = odp("bench", "rd", pictures, "--out", tmp_path / "out", *options)
         assert result.code == 0, result.stderr
-        found = json.loads((tmp_path / "out/json/odp.json").read_text())["results"]["rfid"]
-        assert len(found) == 1 and found[0] >= 0
+        scores = json.loads((tmp_path / "out/json/odp.json").read_text())["results"]["rfid"]
+        assert len(scores) == 1 and scores[0] >= 0
 
 
 class TestProtocol:
-    def test_the_paper_s_square_is_the_middle_of_a_short_edge_of_256(self):
+    def test_the_short_edge_is_scaled_to_256_and_the_center_cropped(self):
         pixels = np.zeros((512, 1024, 3), np.uint8)
         pixels[:, 256:768] = 200
-        assert central(pixels).shape == (256, 256, 3)
-        assert (central(pixels)[:, 4:-4] == 200).all()
+        assert center_crop(pixels).shape == (256, 256, 3)
+        assert (center_crop(pixels)[:, 4:-4] == 200).all()
 
-    def test_a_square_of_256_is_taken_as_it_is(self, make_picture):
+    def test_a_square_of_256_is_not_changed(self, make_picture):
         pixels = np.asarray(make_picture())
-        assert (central(pixels) == pixels).all()
+        assert (center_crop(pixels) == pixels).all()
 
 
 def points(rates, scores, **options):
@@ -229,24 +234,24 @@ class TestCurves:
         assert delta.percent == pytest.approx(-50)
         assert delta.overlap == pytest.approx(1)
 
-    def test_only_what_both_curves_reach_is_compared(self):
+    def test_only_the_common_range_is_compared(self):
         anchor = points(self.RATES, (30, 33, 36, 39))
         delta = bd_rate(anchor, points(self.RATES, (33, 36, 39, 42)), PSNR)
         assert delta.percent == pytest.approx(-50)
         assert delta.overlap == pytest.approx(0.5)
 
-    def test_curves_that_do_not_overlap_have_none(self):
+    def test_curves_without_a_common_range_have_no_delta(self):
         anchor = points(self.RATES, (30, 33, 36, 39))
         assert bd_rate(anchor, points(self.RATES, (40, 41, 42, 43)), PSNR) is None
         assert bd_rate(anchor, points((0.1,), (35,)), PSNR) is None
 
-    def test_of_a_distance_less_is_better(self):
+    def test_lower_is_better_for_a_distance(self):
         distance = Metric("psnr", "", PSNR.score, higher=False)
         anchor = points(self.RATES, (0.8, 0.6, 0.4, 0.2))
         half = points([rate / 2 for rate in self.RATES], (0.8, 0.6, 0.4, 0.2))
         assert bd_rate(anchor, half, distance).percent == pytest.approx(-50)
 
-    def test_points_that_gain_nothing_or_lack_pictures_do_not_count(self):
+    def test_points_without_gain_or_with_missing_files_do_not_count(self):
         anchor = points(self.RATES, (30, 33, 36, 39))
         odd = [*anchor, *points((1.0,), (38,)), *points((1.2,), (50,), pictures=4)]
         assert bd_rate(anchor, odd, PSNR).percent == pytest.approx(0)
@@ -258,20 +263,20 @@ class TestCurves:
             Row("c", "webp", "9 bytes", 9, None, 16, 4),
             Row("c", "jpeg", "9 bytes", 9, None, 16, 4),
         ]
-        found = curves(rows)
-        assert found == {"webp": [Point("9 bytes", 7, 0.875, {"psnr": 21}, 2, 3)]}
-        assert not found["webp"][0].complete
+        points = curves(rows)
+        assert points == {"webp": [Point("9 bytes", 7, 0.875, {"psnr": 21}, 2, 3)]}
+        assert not points["webp"][0].complete
 
-    def test_json_is_in_the_schema_of_compressai(self, tmp_path):
-        found = {"odp": points(self.RATES, (30, 33, 36, 39))}
-        write_compressai(found, tmp_path, "a test")
+    def test_json_follows_the_schema_of_compressai(self, tmp_path):
+        curve = {"odp": points(self.RATES, (30, 33, 36, 39))}
+        write_compressai(curve, tmp_path, "a test")
         data = json.loads((tmp_path / "odp.json").read_text())
         assert set(data) == {"name", "description", "results"}
         assert data["results"] == {"bpp": list(self.RATES), "psnr-rgb": [30, 33, 36, 39]}
 
 
 def launch(chromium):
-    """A browser: the machine's own, or the one that playwright has installed."""
+    """The browser of this machine, or the one that playwright has installed."""
     program = shutil.which("chromium") or shutil.which("google-chrome") or chromium.executable_path
     if not Path(program).exists():
         pytest.skip("needs Chromium")
@@ -286,7 +291,7 @@ class TestReport:
         assert "| 64 tokens |" in (out / "tables.md").read_text()
         assert math.isfinite(json.loads((out / "json/odp.json").read_text())["results"]["bpp"][0])
 
-    def test_the_page_compares_pictures_and_asks_nobody_for_anything(self, finished):
+    def test_the_page_compares_pictures_and_loads_nothing(self, finished):
         api = pytest.importorskip("playwright.sync_api", reason="needs the test extra")
         with api.sync_playwright() as playwright:
             browser = launch(playwright.chromium)

@@ -1,8 +1,9 @@
-"""Fill in the generated tables of README and docs/benchmarks.md, and make docs/contact-sheet.jpg.
+"""Put the results of this folder into README.md and docs/benchmarks.md, and make a contact sheet.
 
-Tables go between the comments that mark their places.
+    python bench/results/readme.py PICTURES RUN
 
-python -m onedpiece.bench.readme PICTURES RUN
+PICTURES is the folder of pictures from which the folder RUN was made. The tables go between the
+comments that mark their places; the sheet is docs/contact-sheet.jpg.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from PIL import Image
 
 from onedpiece.bench.curves import Point, curves
 from onedpiece.bench.plots import contact_sheet
-from onedpiece.bench.rate_distortion import ODP, decoded, reopened
+from onedpiece.bench.rd import ODP, decode, reopen
 from onedpiece.bench.table import read_rows
 from onedpiece.images.reader import open_picture
 
-RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
-DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = Path(__file__).parent
+REPOSITORY = RESULTS.parents[1]
+README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
 BENCHMARKS = DOCS / "benchmarks.md"
 SHEET = DOCS / "contact-sheet.jpg"
-ON_SHEET = 12
-RIVAL = "webp"
-SMOOTH = "odp --grain 0"
-CODECS = ("odp", SMOOTH, "webp", "jpeg", "avif", "jxl")
+SHEET_PICTURES = 12
+COMPETITOR = "webp"
+WITHOUT_GRAIN = "odp --grain 0"
+CODECS = ("odp", WITHOUT_GRAIN, "webp", "jpeg", "avif", "jxl")
 SUMMARY = (("psnr", "PSNR", 2), ("lpips_squeeze", "LPIPS", 3))  # metric, title, digits
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
@@ -48,7 +50,7 @@ def write_tables() -> None:
     """Rewrite the tables from the committed results."""
     rows = read_rows(RESULTS / "rd" / "results.csv")
     points = curves(rows)
-    points[SMOOTH] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
+    points[WITHOUT_GRAIN] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
     versions = ";\n".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})
@@ -72,17 +74,17 @@ def _fill_in(document: Path, name: str, table: str) -> None:
 
 def _sheet(pictures: Path, out: Path) -> Image.Image:
     """The last pictures by name, each length of `odp` beside the rival's file that is no larger."""
-    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-ON_SHEET:]}
-    run, rows = reopened(originals, out, "default", "cpu")
+    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-SHEET_PICTURES:]}
+    run, rows = reopen(originals, out, "default", "cpu")
     known = {(row.picture, row.codec, row.setting): row for row in rows}
     settings = [f"{tokens} tokens" for tokens in (32, 64, 128, 256)]
-    columns = [(codec, setting) for setting in settings for codec in (ODP, RIVAL)]
+    columns = [(codec, setting) for setting in settings for codec in (ODP, COMPETITOR)]
 
     def cell(picture: str, codec: str, setting: str) -> tuple[np.ndarray | None, str]:
         row = known.get((picture, codec, setting))
         if row is None or not row.bytes:
             return None, "no file so small"
-        return decoded(run, row), f"{row.bytes} bytes, {row.scores['psnr']:.2f} dB"
+        return decode(run, row), f"{row.bytes} bytes, {row.scores['psnr']:.2f} dB"
 
     lines = [
         [(open_picture(path).pixels, name), *(cell(name, *column) for column in columns)]
@@ -98,7 +100,7 @@ def _summary(points: dict[str, list[Point]]) -> str:
     for point in _by_tokens(points):
         row = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
         for metric, _, digits in SUMMARY:
-            for codec in ("odp", SMOOTH, RIVAL):
+            for codec in ("odp", WITHOUT_GRAIN, COMPETITOR):
                 row.append(_cell(_at(points, codec, point.setting), metric, digits))
         lines.append(_line(row))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Timing and memory, the same way for everything that is compared."""
+"""Wall time and peak memory, measured the same way for everything that is compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A process inherits the peak memory of the one that starts it, so a small one in between starts and measures it.
+# The peak memory of a process includes that of the process that forked it. A small launcher in
+# between keeps the memory of the benchmark out of the result.
 _LAUNCHER = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
@@ -22,15 +23,20 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds: median, and the quartiles of the repeats."""
+    """Median and quartiles of repeated measurements, in seconds."""
 
     median: float
     low: float
     high: float
 
+    def milliseconds(self, digits: int = 1) -> str:
+        """As text: median (quartile to quartile)."""
+        median, low, high = (1e3 * value for value in (self.median, self.low, self.high))
+        return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
 
 def repeat(action: Callable[[], object], times: int) -> Spread:
-    """Time `action` after one warm-up call; times >= 2."""
+    """Time `action` after one call to warm up; times >= 2."""
     action()
     return spread([_seconds(action) for _ in range(times)])
 
@@ -42,15 +48,18 @@ def spread(seconds: list[float]) -> Spread:
 
 
 def process(arguments: list[str]) -> tuple[float, int]:
-    """Run a command (not on Windows): wall seconds and peak resident bytes. Raises CalledProcessError."""
+    """Run a command (not on Windows): wall seconds and peak resident memory in bytes.
+
+    Raises CalledProcessError if the command fails.
+    """
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
-    printed = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
-    seconds, peak = printed.split()
+    output = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
+    seconds, peak = output.split()
     return float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def machine() -> str:
-    """One line that says what was measured on."""
+    """One line that names the processor, the number of cores, Python and the system."""
     name = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as lines:
