@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
-from onedpiece.bench.odp import networks_without_grain
 from onedpiece.bench.protocol import read
 from onedpiece.bench.rd import Progress
 from onedpiece.constants import CODEBOOK_SIZE
 from onedpiece.models.registry import find
 from onedpiece.runtime import Runtime
+from onedpiece.runtime.onnx import OnnxRuntime
 
 CELLS = 32  # along a side of a heat map; each is 8x8 pixels
 BATCH = 8  # tiles
@@ -40,7 +40,7 @@ def analyze(
     out.mkdir(parents=True, exist_ok=True)
     selected = find(model)
     # Grain is seeded by the tokens, so that replacing one would change it everywhere.
-    runtime = networks_without_grain(selected, device)
+    runtime = OnnxRuntime(selected, device)
     squares = [read(path, Protocol.paper).pixels for path in paths.values()]
     sequences = np.concatenate([runtime.encode(batch) for batch in _batches(np.stack(squares))])
     sequences = sequences[:, :tokens]
@@ -76,7 +76,7 @@ def changes(runtime: Runtime, tokens: np.ndarray, seed: int) -> np.ndarray:
     position is replaced by a random other one.
     """
     random = np.random.default_rng(seed)
-    original = runtime.decode(tokens[None])[0]
+    original = runtime.decode(tokens[None], 0)[0]  # grain differs between sequences
     replaced = np.repeat(tokens[None], len(tokens), 0)
     # Added modulo CODEBOOK_SIZE, an offset of at least 1 never gives the same token.
     offsets = random.integers(1, CODEBOOK_SIZE, len(tokens))
@@ -84,7 +84,7 @@ def changes(runtime: Runtime, tokens: np.ndarray, seed: int) -> np.ndarray:
     replaced[diagonal, diagonal] = (tokens.astype(int) + offsets) % CODEBOOK_SIZE
     maps = []
     for batch in _batches(replaced):
-        difference = np.abs(runtime.decode(batch) - original)
+        difference = np.abs(runtime.decode(batch, 0) - original)
         side = original.shape[0] // CELLS
         cells = difference.reshape(len(batch), CELLS, side, CELLS, side, 3)
         maps.append(cells.mean((2, 4, 5)))
@@ -114,7 +114,7 @@ def _first_token_sheet(
     columns = 1 + min(SHEET_PICTURES, max(len(names) for _, names in rows))
     sheet = Image.new("RGB", (THUMBNAIL * columns, THUMBNAIL * len(rows)), "white")
     for row, (token, names) in enumerate(rows):
-        alone = runtime.decode(np.array([[token]], np.uint16))[0].round().clip(0, 255)
+        alone = runtime.decode(np.array([[token]], np.uint16), 0)[0].round().clip(0, 255)
         cells = [alone.astype(np.uint8), *(squares[name] for name in names[:SHEET_PICTURES])]
         for column, pixels in enumerate(cells):
             small = Image.fromarray(pixels).resize((THUMBNAIL - 4, THUMBNAIL - 4))

@@ -32,12 +32,12 @@ def eager(model: Model, threads: int, device: str = "cpu") -> Iterator[TorchRunt
     pixels into the convolution after it. Both are replaced until the context ends.
     """
     torch.set_num_threads(threads)
-    shortcuts = vit.through, pixels.convolve_doubled
-    vit.through, pixels.convolve_doubled = _all_rows, _enlarge_and_convolve
+    shortcuts = vit.run_blocks, pixels.upsample_and_convolve
+    vit.run_blocks, pixels.upsample_and_convolve = _all_rows, _enlarge_and_convolve
     try:
         yield TorchRuntime(model, device)
     finally:
-        vit.through, pixels.convolve_doubled = shortcuts
+        vit.run_blocks, pixels.upsample_and_convolve = shortcuts
 
 
 def _all_rows(blocks: nn.ModuleList, x: Tensor, rows: slice, bias: Tensor | None = None) -> Tensor:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from onedpiece.codec import Codec
 from onedpiece.constants import MAX_TOKENS
-from onedpiece.entropy import Tables
 from onedpiece.encoded_image import EncodedImage
+from onedpiece.entropy import Tables
 from onedpiece.images.picture import Picture
 from onedpiece.models.registry import DEFAULT, Model
 from onedpiece.rate_control import Target
-from onedpiece.runtime.onnx import OnnxRuntime
 
 
 class Odp:
@@ -89,8 +88,3 @@ def truncate(data: bytes, tokens: int | None = None, max_bytes: int | None = Non
 def from_pixels(pixels: NDArray[np.uint8]) -> Picture:
     """An opaque RGB picture of pixels (H, W, 3)."""
     return Picture(pixels, grey=False)
-
-
-def networks_without_grain(model: Model, device: str) -> OnnxRuntime:
-    """A model's networks on ONNX Runtime; the decoder adds no grain, which differs per picture."""
-    return OnnxRuntime(model, device, grain=0)

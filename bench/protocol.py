@@ -1,4 +1,4 @@
-"""Reading pictures for measurements: whole, or the central square that papers use."""
+"""ReadOptions pictures for measurements: whole, or the central square that papers use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from onedpiece.bench import Protocol
 from onedpiece.constants import TILE
 from onedpiece.errors import OdpError
-from onedpiece.images.reader import Picture, Reading, open_picture
+from onedpiece.images.reader import Picture, ReadOptions, open_picture
 
 WHITE = (255, 255, 255)
 
@@ -18,7 +18,7 @@ WHITE = (255, 255, 255)
 def read(path: Path, protocol: Protocol) -> Picture:
     """A picture on a white background. Raises OdpError, whose message names the file."""
     try:
-        picture = open_picture(path, Reading(background=WHITE))
+        picture = open_picture(path, ReadOptions(background=WHITE))
     except OdpError as error:
         raise type(error)(f"{path}: {error}") from error
     pixels = center_crop(picture.pixels) if protocol == Protocol.paper else picture.pixels

@@ -10,14 +10,15 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
-from onedpiece.bench.odp import Odp, from_pixels, networks_without_grain, truncate
+from onedpiece.bench.odp import Odp, from_pixels, truncate
 from onedpiece.bench.protocol import read
 from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.metrics import psnr
 from onedpiece.models.registry import DEFAULT, find
 from onedpiece.runtime.onnx import OnnxRuntime
-from onedpiece.tiles import join as tiles
 from onedpiece.tiles.grid import Grid
+from onedpiece.tiles.join import join
+from onedpiece.tiles.split import split
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ CORNER = 100  # pixels from the left and from the top at which small pictures ar
 
 def tiling(paths: Iterable[Path], device: str, choices: Choices = Choices()) -> None:
     """Print tables over pictures of several tiles, decoded without grain."""
-    runtime = networks_without_grain(find(DEFAULT), device)
+    runtime = OnnxRuntime(find(DEFAULT), device)
     pictures = [read(path, Protocol.native).pixels for path in paths]
     _overlaps(runtime, pictures, choices)
     _adaptive(Odp(device=device, grain=0), pictures, choices.bytes)
@@ -53,18 +54,18 @@ def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray], choices: Choices
     print("overlap: PSNR and gradient across seams (1: as elsewhere), equal tokens in all")
     variants: dict[str, tuple[int, Callable]] = {
         "none": (0, _join_plain),
-        "none, mended": (0, tiles.join),
+        "none, mended": (0, join),
     }
-    variants |= {f"{overlap} pixels": (overlap, tiles.join) for overlap in choices.overlaps}
-    for name, (overlap, join) in variants.items():
+    variants |= {f"{overlap} pixels": (overlap, join) for overlap in choices.overlaps}
+    for name, (overlap, join_tiles) in variants.items():
         cells = []
         for tokens in choices.tokens:
             scores = []
             for pixels in pictures:
                 grid = _grid(pixels, overlap)
                 counts = _shares(tokens * _grid(pixels, 0).count, grid.count)
-                decoded = _code(runtime, tiles.split(pixels, grid), counts)
-                picture = join(iter(decoded), grid)
+                decoded = _code(runtime, split(pixels, grid), counts)
+                picture = join_tiles(iter(decoded), grid)
                 ratio = seam_gradient(picture, grid) / seam_gradient(pixels, grid)
                 scores.append((psnr(pixels, picture), ratio))
             cells.append("{:.2f} dB {:.2f}".format(*np.mean(scores, 0)))
@@ -101,11 +102,10 @@ def _paddings(
             grid = _grid(crop, 0)
             padding = (0, grid.rows * TILE - height), (0, grid.columns * TILE - width), (0, 0)
             repeated = np.pad(crop, padding, "edge")
-            variants = tiles.split(crop, grid), tiles.split(repeated, _grid(repeated, 0))
+            variants = split(crop, grid), split(repeated, _grid(repeated, 0))
             counts = np.full(grid.count, PADDED_TOKENS)
             row = [
-                psnr(crop, tiles.join(iter(_code(runtime, padded, counts)), grid))
-                for padded in variants
+                psnr(crop, join(iter(_code(runtime, padded, counts)), grid)) for padded in variants
             ]
             row.append(psnr(crop, _scaled_to_one_tile(runtime, crop, PADDED_TOKENS * grid.count)))
             scores.append(row)
@@ -147,10 +147,12 @@ def _shares(total: int, count: int) -> np.ndarray:
     return total // count + (np.arange(count) < total % count)
 
 
-def _code(runtime: OnnxRuntime, split: Iterable[np.ndarray], counts: np.ndarray) -> list:
+def _code(runtime: OnnxRuntime, tiles: Iterable[np.ndarray], counts: np.ndarray) -> list:
     """Tiles, encoded and decoded with `counts` tokens: float32 (256, 256, 3) each."""
-    tokens = runtime.encode(np.stack(list(split)))
-    return [runtime.decode(row[None, :count])[0] for row, count in zip(tokens, counts, strict=True)]
+    tokens = runtime.encode(np.stack(list(tiles)))
+    return [
+        runtime.decode(row[None, :count], 0)[0] for row, count in zip(tokens, counts, strict=True)
+    ]
 
 
 def _join_plain(decoded: Iterable[np.ndarray], grid: Grid) -> np.ndarray:

@@ -192,10 +192,10 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 
     The value of the context is called with the number of steps just finished.
     """
-    from onedpiece.cli import batch
+    from onedpiece.cli import report
 
     if sys.stderr.isatty():
-        with batch.progress(total) as advance:
+        with report.progress(total) as advance:
             yield advance
         return
     done, start, last_report = 0, time.monotonic(), time.monotonic()
@@ -217,11 +217,11 @@ def named(paths: list[Path]) -> dict[str, Path]:
 
     Raises typer.BadParameter if there are none, or if two have the same name.
     """
-    from onedpiece.cli import batch
+    from onedpiece.cli import inputs
     from onedpiece.images.reader import suffixes
 
     pictures: dict[str, Path] = {}
-    for path, name in batch.expand(paths, suffixes(), recursive=False):
+    for path, name in inputs.discover_inputs(paths, suffixes(), recursive=False):
         if name.as_posix() in pictures:
             raise typer.BadParameter(f"two pictures have the name {name}")
         pictures[name.as_posix()] = path

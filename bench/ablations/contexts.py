@@ -22,8 +22,8 @@ from onedpiece.entropy.tables import GROUP_OF, GROUP_SIZES, TOTAL
 from onedpiece.models.registry import find
 from onedpiece.models.tensors import read_tensor
 from onedpiece.runtime.onnx import OnnxRuntime
-from onedpiece.tiles import join as tiles
 from onedpiece.tiles.grid import Grid
+from onedpiece.tiles.split import split
 
 MAGNITUDES = 12  # classes of codes, by the length of their vectors
 CONTEXTS = 10
@@ -38,7 +38,7 @@ def main(paths: Sequence[Path]) -> None:
     grids = [Grid(pixels.shape[1], pixels.shape[0], 0) for pixels in pictures]
     runtime = OnnxRuntime(model, "cpu")
     tokens = [
-        runtime.encode(np.stack(list(tiles.split(pixels, grid))))
+        runtime.encode(np.stack(list(split(pixels, grid))))
         for pixels, grid in zip(pictures, grids, strict=True)
     ]
     codebooks = _Codebooks(model.path / "weights.safetensors")

@@ -38,7 +38,7 @@ def main(cache: Path, evaluation: Path, data: list[Path], shapes: list[Spectral]
         interpolated = np.interp(np.log(BYTES), np.log(sizes), scores, right=np.nan)
         cells = " | ".join(f"{value:.2f}" for value in interpolated)
         last = f"{scores[-1]:.2f} dB in {sizes[-1]:.0f} B"
-        rows.append(f"| {shape.dim}, {shape.rate:g} | {cells} | {last} |")
+        rows.append(f"| {shape.dim}, {shape.lambda_:g} | {cells} | {last} |")
     print("\n".join(rows))
 
 
@@ -59,8 +59,8 @@ def _curve(quantizer: SpectralQuantizer, pixels: Tensor) -> tuple[list[float], l
 
 
 def _shape(text: str) -> Spectral:
-    dim, rate = text.split(",")
-    return Spectral(dim=int(dim), rate=float(rate))
+    dim, lambda_ = text.split(",")
+    return Spectral(dim=int(dim), lambda_=float(lambda_))
 
 
 if __name__ == "__main__":

@@ -21,15 +21,13 @@ class TorchRuntime:
     """The PyTorch module of an installed model, in float32: a `Runtime`.
 
     device: a device of PyTorch, such as "cpu" or "cuda".
-    grain:  how much grain is added to images, for models that have it; 1 as learned.
 
     Raises ModelError as `load_installed` does.
     """
 
-    def __init__(self, model: Model, device: str = "cpu", grain: float = 1.0) -> None:
+    def __init__(self, model: Model, device: str = "cpu") -> None:
         self.device = device
         self._module = load_installed(model).to(device)
-        self._grain: dict[str, Any] = {"grain": grain} if self._module.config.grain else {}
 
     @torch.inference_mode()
     def encode(self, tiles: np.ndarray) -> np.ndarray:
@@ -37,9 +35,10 @@ class TorchRuntime:
         return self._module.encode(pixels).cpu().numpy().astype(np.uint16)
 
     @torch.inference_mode()
-    def decode(self, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
+        options: dict[str, Any] = {"grain": realism} if self._module.config.grain else {}
         prefix = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
-        pixels = self._module.decode(prefix, **self._grain)
+        pixels = self._module.decode(prefix, **options)
         return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.no_grad()

@@ -137,10 +137,10 @@ def _fit_blocks(quantizer: SpectralQuantizer, groups: list[Tensor], used: Tensor
             _fill(quantizer, block, _first_book(quantizer, [x.flatten(0, 1) for x in samples]))
         else:
             book = kmeans(
-                torch.cat([x.flatten(0, 1) for x in samples]), CODEBOOK_SIZE, shape.rate, book
+                torch.cat([x.flatten(0, 1) for x in samples]), CODEBOOK_SIZE, shape.lambda_, book
             )
             _fill(quantizer, block, book)
-        codes, cost = quantizer.book(block), shape.rate * quantizer.bits()[block]
+        codes, cost = quantizer.codebook(block), shape.lambda_ * quantizer.bits()[block]
         for label, (group, pick, scale, x) in enumerate(
             zip(groups, picks, scales, samples, strict=True)
         ):
@@ -174,7 +174,7 @@ class Book:
 def _first_book(quantizer: SpectralQuantizer, samples: list[Tensor]) -> Book:
     """The first token's: a small codebook for each class, 4096 vectors together; notes whose they are."""
     shape = quantizer.shape
-    books = [kmeans(x, CODEBOOK_SIZE // shape.classes, shape.rate) for x in samples]
+    books = [kmeans(x, CODEBOOK_SIZE // shape.classes, shape.lambda_) for x in samples]
     together = Book(torch.cat([b.centres for b in books]), torch.cat([b.counts for b in books]))
     owner = torch.arange(shape.classes).repeat_interleave(CODEBOOK_SIZE // shape.classes)
     quantizer.class_of.copy_(owner[together.counts.argsort(descending=True, stable=True)])
@@ -182,7 +182,7 @@ def _first_book(quantizer: SpectralQuantizer, samples: list[Tensor]) -> Book:
 
 
 def _fill(quantizer: SpectralQuantizer, block: int, book: Book) -> None:
-    quantizer.book(block).data.copy_(book.centres)
+    quantizer.codebook(block).data.copy_(book.centres)
     quantizer.frequency[block] = torch.from_numpy(frequencies(book.counts.long().numpy())).int()
 
 

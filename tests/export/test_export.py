@@ -53,8 +53,8 @@ class TestRandomModel:
     @pytest.mark.parametrize("grain", [0.0, 0.3])
     def test_grain_is_that_of_pytorch(self, exported, tiny, grain):
         model, tokens = read_model(exported[0]), np.arange(20).reshape(2, 10)
-        pixels = OnnxRuntime(model, "cpu", grain=grain).decode(tokens)
-        expected = TorchRuntime(model, grain=grain).decode(tokens)
+        pixels = OnnxRuntime(model, "cpu").decode(tokens, realism=grain)
+        expected = TorchRuntime(model).decode(tokens, realism=grain)
         np.testing.assert_allclose(pixels, expected, atol=0.05)
         assert np.abs(pixels - tiny[0].decode(tokens)).max() > 1
 
