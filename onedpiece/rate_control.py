@@ -94,7 +94,10 @@ def _fit(full: EncodedImage, max_bytes: int) -> EncodedImage:
 def _reach(
     full: EncodedImage, psnr: float, measure_psnr: Callable[[EncodedImage], float]
 ) -> EncodedImage:
-    """The fewest tokens, by bisection, that decode with `psnr` decibels. Raises TargetNotReached."""
+    """The fewest tokens, by bisection, that decode with `psnr` decibels.
+
+    Raises TargetNotReached.
+    """
     most = full.allocation.total // full.header.grid.count
     best = measure_psnr(full.truncate(most))
     if best < psnr:

@@ -23,7 +23,7 @@ class Result(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def only_bundled_models(monkeypatch, tmp_path_factory):
-    """Models that the developer has installed do not take part, and tests install none beside them."""
+    """Tests neither see nor change the models that the developer has installed."""
     monkeypatch.setenv("ODP_MODELS", str(tmp_path_factory.getbasetemp() / "no-models"))
 
 

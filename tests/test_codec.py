@@ -420,7 +420,7 @@ class TestSharing:
 
 
 class TestPicturesThatAreNoPhotographs:
-    """The default model was trained on photographs; these must not look broken (docs/models.md has the limits)."""
+    """The default model was trained on photographs; other pictures must not look broken."""
 
     @pytest.mark.parametrize("mode, colour", [("RGB", 0), ("RGB", "white"), ("L", 128)])
     def test_flat_pictures_stay_flat(self, codec, mode, colour):
@@ -462,7 +462,7 @@ def coded_kodak(request, codec, shared):
 
 
 class TestSeams:
-    """Mean absolute gradient across the borders of tiles over that elsewhere, relative to the same of the originals."""
+    """Mean absolute gradient across tile borders over that elsewhere, relative to the originals."""
 
     def test_gradients_across_borders_are_as_elsewhere(self, coded_kodak):
         ratios = [line_ratio(decoded) / line_ratio(original) for original, decoded in coded_kodak]
@@ -470,7 +470,7 @@ class TestSeams:
         assert np.mean(ratios) == pytest.approx(1, abs=0.12)
 
     def test_no_picture_shows_its_borders(self, coded_kodak):
-        """A single picture has few borders, and lines drawn anywhere inside its tiles scatter too."""
+        """One picture has few borders: they are compared with lines inside its tiles."""
         inside = [offset for offset in range(-120, 121, 15) if abs(offset) > 30]
         for original, decoded in coded_kodak:
             elsewhere = [line_ratio(decoded, n) / line_ratio(original, n) for n in inside]
@@ -479,7 +479,7 @@ class TestSeams:
 
 
 def line_ratio(picture, offset=0):
-    """Gradient across lines that lie `offset` pixels after the borders of tiles, over that of all others."""
+    """Gradient across the lines `offset` pixels after tile borders, over that of all others."""
     pixels = np.asarray(picture, float)
     across = [np.abs(np.diff(pixels, axis=axis)).mean((1 - axis, 2)) for axis in (0, 1)]
     at_line = [(np.arange(len(steps)) + 1 - offset) % 256 == 0 for steps in across]

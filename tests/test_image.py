@@ -1,4 +1,4 @@
-"""ReadOptions pictures: upright, sRGB, 8 bits, transparency and metadata aside; everything else is a PictureError."""
+"""Pictures are read upright, in sRGB and 8 bits; what cannot be read is a PictureError."""
 
 import io
 import struct

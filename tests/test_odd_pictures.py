@@ -1,4 +1,4 @@
-"""Odd files, made by hand as the public test sets have them: what is right is read right, the rest is one clear line."""
+"""Odd but valid files as in public test sets are read right; broken ones are one clear error."""
 
 import io
 import struct

@@ -33,8 +33,8 @@ class Allocation:
     """How the tokens of a file are shared out among its tiles.
 
     total:  tokens of all tiles together in the complete file, 1 to 256 for each tile.
-    levels: for each tile 0 to 15, or None if all are alike. A tile gets about sqrt(2) times as many tokens as one
-            that is a level lower.
+    levels: for each tile 0 to 15, or None if all are alike. One level more means about sqrt(2)
+            times as many tokens.
 
     Raises ValueError for levels out of range.
     """
@@ -101,9 +101,12 @@ class Allocation:
         return cls(tokens_per_tile * tiles - dropped, levels), bits.position // 8
 
     def sequence(self, tiles: int, arrived: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first `arrived` tokens of the payload: their tiles, and their positions in these, both (arrived,).
+        """The first `arrived` tokens of the payload: their tiles, and their positions in these.
 
-        Token p of a tile comes at the time p * INTERVALS[level]; tokens of the same time are in the order of tiles.
+        Both are (arrived,).
+
+        Token p of a tile comes at the time p * INTERVALS[level]; tokens of the same time are in the
+        order of their tiles.
         Time and memory grow with `arrived` and the tiles.
         """
         if self.levels is None:

@@ -25,7 +25,10 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 
 
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
-    """Data of a chunk -> uint8 (H, W), bilinear between the centres of the cells. Raises DamagedFile."""
+    """Data of a chunk -> alpha, uint8 (H, W), bilinear between the centres of cells.
+
+    Raises DamagedFile.
+    """
     if len(data) < 2 or not 1 <= data[0] <= MAX_CELL or not data[1]:
         raise DamagedFile("the transparency of the picture is damaged")
     cell, steps = data[0], data[1]

@@ -1,8 +1,9 @@
-"""A range coder over integer frequencies, whose streams can be cut at any byte.
+"""A range coder over integer frequencies, whose streams can be truncated at any byte.
 
-Symbols narrow an interval of numbers, and the bytes are a number inside it (G. N. N. Martin, "Range encoding", 1979).
-The steps are those of the library constriction with 32-bit words and frequencies of 24 bits, so that it reads these
-streams too. The end is shorter: only as many bytes as decide about every symbol, whatever bytes might follow.
+Symbols narrow an interval of numbers, and the bytes are a number inside it (G. N. N. Martin,
+"Range encoding", 1979). The steps are those of the library constriction with 32-bit words and
+frequencies of 24 bits, so that it reads these streams too. The end is shorter: only as many bytes
+as determine every symbol, whatever bytes might follow.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STATE_BYTES = _STATE // 8
 
 
 class InvalidStream(Exception):
-    """Bytes that stand for no symbols."""
+    """Bytes that no sequence of symbols is coded as."""
 
 
 def encode(
@@ -43,24 +44,25 @@ def encode(
         low += scale * start
         width = scale * (cumulative[symbol + 1] - start)
         if width <= _WORD_MASK:
-            words.append(low >> _WORD)  # may be too large by a carry, which is settled at the end
+            words.append(low >> _WORD)  # may exceed a word by a carry, which is added up at the end
             low = (low & _WORD_MASK) << _WORD
             width <<= _WORD
         if sizes is not None:
             sizes.append(4 * len(words) + _end(low, width)[1])
     number, count = _end(low, width)
-    return _settled(words, number)[: 4 * len(words) + count]
+    return _join_words(words, number)[: 4 * len(words) + count]
 
 
 def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]:
-    """The symbols that the bytes decide about, at most one for each table; as unsigned 16-bit numbers.
+    """The symbols that the bytes determine, at most one for each table, as unsigned 16-bit numbers.
 
-    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream where the number that
-    the bytes are, with zeros for those that are missing, lies in no symbol's part of the interval.
+    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream if
+    the number in the bytes, with zeros for missing ones, is outside the interval of every symbol.
     """
     symbols = array("H")
-    # Of the number in the bytes, `value` is what it exceeds the interval's lower end by, in units of the state,
-    # `unknown` how much more that can be for bytes that are missing; `position` is where the known units end.
+    # `value` is the distance of the number in the bytes from the lower end of the interval, and
+    # `unknown` the most that missing bytes can add to it, both in units of the state. `position`
+    # is the byte after the last one that `value` has taken in.
     position, width = _STATE_BYTES, _STATE_MASK
     value, unknown = _window(data, 0, _STATE_BYTES)
     for cumulative in tables:
@@ -72,7 +74,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]
         start = scale * cumulative[symbol]
         narrower = scale * cumulative[symbol + 1] - start
         if value - start + unknown >= narrower:
-            break  # bytes that are missing decide
+            break  # this depends on missing bytes
         symbols.append(symbol)
         value -= start
         width = narrower
@@ -88,7 +90,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]
 
 
 def _end(low: int, width: int) -> tuple[int, int]:
-    """The number with the fewest leading bytes that decide for an interval of the state, and how many these are."""
+    """The number with the fewest leading bytes that determine an interval, and their count."""
     count = (_STATE + 8 - width.bit_length()) // 8
     while True:
         unit = 1 << (_STATE - 8 * count)
@@ -98,18 +100,24 @@ def _end(low: int, width: int) -> tuple[int, int]:
         count += 1
 
 
-def _settled(words: list[int], number: int) -> bytes:
-    """All words and the last number as bytes, after carries. None is left: the whole is a number below 1."""
+def _join_words(words: list[int], number: int) -> bytes:
+    """All words and the last number as bytes, after carries.
+
+    No carry is left at the end: the whole is a number below 1.
+    """
     carry, low = divmod(number, 1 << _STATE)
     parts = [low.to_bytes(_STATE_BYTES, "big")]
     for word in reversed(words):
-        carry, settled = divmod(word + carry, 1 << _WORD)
-        parts.append(settled.to_bytes(_WORD // 8, "big"))
+        carry, rest = divmod(word + carry, 1 << _WORD)
+        parts.append(rest.to_bytes(_WORD // 8, "big"))
     return b"".join(reversed(parts))
 
 
 def _window(data: bytes, start: int, count: int) -> tuple[int, int]:
-    """The big-endian number at a place, zeros where the data has ended; and the most that can be missing there."""
-    there = data[start : start + count]
-    missing = 8 * (count - len(there))
-    return int.from_bytes(there, "big") << missing, (1 << missing) - 1
+    """The big-endian number in a range of bytes, and the most that missing bytes can add to it.
+
+    Missing bytes count as zeros.
+    """
+    present = data[start : start + count]
+    missing = 8 * (count - len(present))
+    return int.from_bytes(present, "big") << missing, (1 << missing) - 1

@@ -1,8 +1,9 @@
-"""How frequent each code is at each position, and tokens to bytes by it.
+"""Frequency tables of tokens, and entropy coding with them.
 
-A codebook is sorted by frequency, so that codes near each other are about equally frequent, and a table is short: one
-frequency for each group of codes. Groups get longer like the steps of floating-point numbers: the codes 0 to 15 are
-alone, then there are eight groups of 2, eight of 4, ... and eight of 256.
+A codebook is sorted by frequency, so that neighbouring codes are about equally frequent. A table is
+short therefore: one frequency for each group of codes. Groups get longer like the steps of
+floating-point numbers: the codes 0 to 15 have groups of their own, then there are eight groups of
+2, eight of 4, ... and eight of 256.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ GROUPS = len(GROUP_SIZES)
 GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
 """The group of each of the 4096 codes."""
 
-UNSEEN = 1 / 16  # what a code counts that never occurred
+UNSEEN = 1 / 16  # the count of a code that never occurred
 
 TOTAL = 1 << 16
-"""What the frequencies of all groups add up to. Within a group, 2**24 / TOTAL is divided evenly."""
+"""Sum of the frequencies of all groups. The codes of a group share its frequency equally."""
 
 
 class Tables:
@@ -58,7 +59,7 @@ class Tables:
         self._row_of = np.repeat(np.arange(len(blocks), dtype=np.uint8), blocks)
 
     def most(self, size: int) -> int:
-        """More tokens than so many are not in `size` bytes."""
+        """An upper bound of the number of tokens in `size` bytes."""
         return int(8 * size / self._least_bits) + 1
 
     def encode(
@@ -69,17 +70,17 @@ class Tables:
     ) -> bytes:
         """Tokens (n,) at positions (n,) of their tiles to bytes.
 
-        sizes: if given, the bytes that the first 1, 2, ... n tokens alone would take are appended to it.
+        sizes: if given, the bytes that the first 1, 2, ... n tokens alone take are appended to it.
         """
         return encode(tokens.tolist(), self._along(positions), sizes)
 
     def decode(
         self, data: bytes, positions: NDArray[np.integer]
     ) -> tuple[NDArray[np.uint16], bool]:
-        """The tokens that are completely there in bytes that may be cut, at most one for each position.
+        """The tokens in bytes that may be truncated, at most one for each position.
 
-        Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream for bytes that
-        stand for no tokens. Takes about a microsecond a token.
+        Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream
+        for bytes that no tokens are coded as. Takes about a microsecond a token.
         """
         tokens, exact = decode(data, self._along(positions))
         return np.frombuffer(tokens, np.uint16), exact
@@ -89,12 +90,15 @@ class Tables:
 
 
 def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Counts of the codes (4096,) to frequencies of their groups, (GROUPS,): integers from 1, TOTAL together."""
+    """Counts of the codes, (4096,), to frequencies of their groups, (GROUPS,).
+
+    Frequencies are integers of at least 1 that add up to TOTAL.
+    """
     groups = np.add.reduceat(counts, np.cumsum(GROUP_SIZES) - GROUP_SIZES) + UNSEEN * GROUP_SIZES
     exact = 1 + groups / groups.sum() * (TOTAL - GROUPS)
-    found = np.floor(exact).astype(np.int64)
-    found[np.argsort(found - exact, kind="stable")[: TOTAL - found.sum()]] += 1
-    return found
+    rounded = np.floor(exact).astype(np.int64)
+    rounded[np.argsort(rounded - exact, kind="stable")[: TOTAL - rounded.sum()]] += 1
+    return rounded
 
 
 def bits(frequency: NDArray[np.integer]) -> NDArray[np.float64]:

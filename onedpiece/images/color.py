@@ -30,7 +30,7 @@ def parse_color(color: str | Color | None) -> Color | None:
 
 
 def to_rgb_array(image: Image.Image) -> np.ndarray:
-    """Pixels uint8 (H, W, 3), strip by strip: Pillow copies on conversion, and pictures are large."""
+    """Pixels uint8 (H, W, 3), strip by strip to save memory: Pillow copies when it converts."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, STRIP):
         strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))

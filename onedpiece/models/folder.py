@@ -1,4 +1,4 @@
-"""Model directories appear under their names only when they are complete, and never unasked in the place of another."""
+"""Write model directories: complete under their names, or not at all."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from onedpiece.errors import OutputError
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raise OutputError if writing a model to `path` would replace something unasked, or what is no model."""
+    """Raise OutputError if `path` exists and not `force`, or if it is no model."""
     if path.exists() and not force:
         raise OutputError(f"{path} exists: use --force to replace it")
     if path.exists() and not (path / "model.json").is_file():
-        raise OutputError(f"{path} exists and is no model: it is not replaced")
+        raise OutputError(f"{path} exists and is not a model: it is not replaced")
 
 
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
-    """A directory to write a model into, renamed to `path` in the end, or removed if that fails. Raises OutputError."""
+    """A directory to write a model into, renamed to `path` at the end, or removed on failure.
+
+    Raises OutputError.
+    """
     partial = path.with_name(f".{path.name}-{os.getpid()}.part")
     old = path.with_name(f".{path.name}-{os.getpid()}.old")
     try:

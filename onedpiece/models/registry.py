@@ -29,8 +29,8 @@ class Model:
 
     fingerprint: SHA-256 of the weights file, hexadecimal; files name a model by its first 3 bytes.
     blank: RGB colour, 0..255, of a tile of which no token is known.
-    precision: how the weights are stored; other precisions of a model share its fingerprint and have
-        a `checksum` of their own, the SHA-256 of their weights file.
+    precision: how the weights are stored; other precisions of a model share its fingerprint and
+        have a `checksum` of their own, the SHA-256 of their weights file.
     source: where a published model comes from, if it does.
     """
 
@@ -55,11 +55,12 @@ class Model:
 
     @property
     def weights(self) -> Path:
+        """The weights file."""
         return self.path / "weights.safetensors"
 
     @property
     def tables(self) -> Tables | None:
-        """How frequent its tokens are; None if that is not known. Raises ModelError if it cannot be read."""
+        """Its entropy tables, None if it has none. Raises ModelError if they cannot be read."""
         return _tables(self.weights, self.fingerprint)
 
     @property
@@ -68,7 +69,7 @@ class Model:
         return (self.path / "search.onnx").is_file()
 
     def is_intact(self) -> bool:
-        """Whether the weights are those that the fingerprint, or else the checksum, was taken of."""
+        """Whether the weights file has the SHA-256 of the checksum, or else of the fingerprint."""
         return sha256(self.weights) == (self.checksum or self.fingerprint)
 
 
@@ -107,9 +108,10 @@ def read_model(path: Path) -> Model:
 
 
 def user_folders() -> list[Path]:
-    """Folders of the user's models: those listed in the environment variable ODP_MODELS, else the platform's place.
+    """Folders of the user's models; new ones are installed in the first.
 
-    New models are installed in the first one.
+    They are those that the environment variable ODP_MODELS lists, or else a folder in the
+    platform's directory for user data.
     """
     listed = os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep)
     return [Path(folder) for folder in listed if folder] or [
@@ -120,7 +122,7 @@ def user_folders() -> list[Path]:
 def installed() -> list[Model]:
     """Bundled models, then those in the user's folders.
 
-    A folder there whose model is incomplete or broken is passed over, so that it does not stop the others.
+    A model there that is incomplete or broken is skipped, so that it does not stop the others.
     """
     folders = [BUNDLED, *user_folders()]
     manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
@@ -144,7 +146,7 @@ def find(name: str | Path) -> Model:
 def find_by_key(key: bytes, also: Model | None = None) -> Model:
     """The model that a file names by 3 bytes; `also` is considered beside the installed ones.
 
-    Raises UnknownModel if it is not here.
+    Raises UnknownModel if it is not installed.
     """
     for model in ([also] if also else []) + installed():
         if model.key == key:
@@ -156,18 +158,21 @@ def find_by_key(key: bytes, also: Model | None = None) -> Model:
 
 
 def installed_tables(key: bytes) -> Tables | None:
-    """Entropy tables of the installed model that a file names by 3 bytes. Raises UnknownModel or ModelError."""
+    """Entropy tables of the installed model that a file names by 3 bytes.
+
+    Raises UnknownModel or ModelError.
+    """
     return find_by_key(key).tables
 
 
 @cache
 def _tables(weights: Path, _fingerprint: str) -> Tables | None:
-    """Kept, because they take milliseconds to prepare; a model that is replaced has another fingerprint."""
-    found = read_tensor(weights, "quantize.frequency")
+    """Cached, since they take milliseconds to prepare; a replaced model has another fingerprint."""
+    frequency = read_tensor(weights, "quantize.frequency")
     blocks = read_tensor(weights, "quantize.block_sizes")
-    if found is None or blocks is None:
+    if frequency is None or blocks is None:
         return None
     try:
-        return Tables(found, blocks)
+        return Tables(frequency, blocks)
     except ValueError as error:
         raise ModelError(f"the entropy tables in {weights} are damaged") from error

@@ -1,4 +1,4 @@
-"""Single arrays out of a safetensors file, for code that must not need PyTorch."""
+"""Read single arrays of a safetensors file, without PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPES = {"I32": "<i4", "F32": "<f4", "F16": "<f2"}
 
 
 def read_tensor(path: Path, name: str) -> NDArray | None:
-    """The array of this name, or None if the file has none. Raises ModelError if the file cannot be read."""
+    """The array of this name, None if there is none. Raises ModelError for an unreadable file."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

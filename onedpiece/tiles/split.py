@@ -29,7 +29,7 @@ def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
 
 
 def _mirrored(start: int, size: int) -> np.ndarray:
-    """Indices of the 256 pixels from `start` on, along an axis of `size` pixels with mirrored ends."""
+    """Indices of 256 pixels from `start` on, along an axis of `size` pixels with mirrored ends."""
     period = max(1, 2 * (size - 1))
     index = np.arange(start, start + TILE) % period
     return np.minimum(index, period - index)

@@ -125,7 +125,7 @@ class Tokenizer:
     """TiTok's name of `decode`."""
 
     def codes(self, tokens: Array) -> Array:
-        """The vectors that tokens stand for: integers (B, K) -> float (B, K, dim); needs PyTorch."""
+        """The vectors of tokens: integers (B, K) -> float (B, K, dim); needs PyTorch."""
         import torch
 
         _check_range(tokens if isinstance(tokens, np.ndarray) else tokens.cpu().numpy())

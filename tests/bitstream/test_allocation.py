@@ -1,4 +1,4 @@
-"""Sharing tokens out among tiles: evenly, or by level; every prefix of the sequence is a fair share."""
+"""Tokens are shared out among tiles evenly or by level, and so is every prefix of them."""
 
 import time
 from contextlib import suppress

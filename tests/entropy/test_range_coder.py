@@ -1,4 +1,4 @@
-"""The range coder: symbols come back, from any prefix as many as it decides about, in as few bytes as can be."""
+"""The range coder: symbols come back, also from a prefix of the bytes, which are few."""
 
 import constriction
 import numpy as np

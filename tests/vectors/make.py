@@ -1,11 +1,12 @@
 """Writes the conformance vectors of this folder: `python tests/vectors/make.py`.
 
-    tables.json                    entropy tables of the model A1B2C3, which nobody has; not written here
+    tables.json                    entropy tables of the model A1B2C3, an invented one; not written
     valid/NAME.odp, NAME.json      files of that model, and all that a reader must find in them
     invalid/NAME.odp               files that a reader must refuse; invalid/errors.json says how
     decoded/NAME.odp, NAME.png     files of the default model and their pictures
 
-All but the last change only with the format. The last change with the default model: run this when it does.
+All but the last change only with the format. The last change with the default model: run this when
+it does.
 """
 
 from __future__ import annotations
