@@ -10,7 +10,8 @@ from PIL import Image
 from onedpiece.bench import Protocol
 from onedpiece.constants import TILE
 from onedpiece.errors import OdpError
-from onedpiece.images.reader import Picture, ReadOptions, open_picture
+from onedpiece.images.picture import Picture
+from onedpiece.images.reader import ReadOptions, open_picture
 
 WHITE = (255, 255, 255)
 

@@ -20,7 +20,7 @@ from onedpiece.bench.odp import Odp
 from onedpiece.bench.protocol import read
 from onedpiece.bench.table import Row, Table, read_rows
 from onedpiece.errors import OdpError
-from onedpiece.images.reader import Picture
+from onedpiece.images.picture import Picture
 from onedpiece.models.registry import find
 
 ODP, THUMBHASH = "odp", "thumbhash"

@@ -17,7 +17,8 @@ from onedpiece.bench.odp import Odp
 from onedpiece.bench.timing import Spread, machine, process, repeat, spread
 from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import DeviceError
-from onedpiece.images.reader import Picture, open_picture
+from onedpiece.images.picture import Picture
+from onedpiece.images.reader import open_picture
 from onedpiece.models.registry import Model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime

@@ -52,7 +52,7 @@ def tiling(paths: Iterable[Path], device: str, choices: Choices = Choices()) -> 
 
 def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray], choices: Choices) -> None:
     print("overlap: PSNR and gradient across seams (1: as elsewhere), equal tokens in all")
-    variants: dict[str, tuple[int, Callable]] = {
+    variants: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
         "none": (0, _join_plain),
         "none, mended": (0, join),
     }
@@ -147,7 +147,9 @@ def _shares(total: int, count: int) -> np.ndarray:
     return total // count + (np.arange(count) < total % count)
 
 
-def _code(runtime: OnnxRuntime, tiles: Iterable[np.ndarray], counts: np.ndarray) -> list:
+def _code(
+    runtime: OnnxRuntime, tiles: Iterable[np.ndarray], counts: np.ndarray
+) -> list[np.ndarray]:
     """Tiles, encoded and decoded with `counts` tokens: float32 (256, 256, 3) each."""
     tokens = runtime.encode(np.stack(list(tiles)))
     return [

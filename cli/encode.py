@@ -94,7 +94,8 @@ def _plan(inputs: Inputs) -> list[Job]:
     out = inputs.paths[1] if len(inputs.paths) == 2 and inputs.out_dir is None else None
     if out is not None and out.suffix.lower() in suffixes():
         raise UsageError(f"{out} has the name of a picture: for several inputs use --out-dir")
-    return plan(inputs, ".odp", suffixes())
+    jobs: list[Job] = plan(inputs, ".odp", suffixes())
+    return jobs
 
 
 def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:

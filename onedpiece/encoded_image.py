@@ -13,24 +13,12 @@ from numpy.typing import NDArray
 from onedpiece.bitstream import payload
 from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import unpack_alpha
-from onedpiece.bitstream.chunks import (
-    ALPHA,
-    METADATA_TYPES,
-    Chunk,
-    decompress,
-    pack_chunks,
-)
+from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, decompress, pack_chunks
 from onedpiece.bitstream.front import Front
 from onedpiece.bitstream.header import Header
 from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
 from onedpiece.entropy import Tables
-from onedpiece.errors import (
-    DamagedFile,
-    ModelError,
-    OdpError,
-    TruncatedFile,
-    UnknownModel,
-)
+from onedpiece.errors import DamagedFile, ModelError, OdpError, TruncatedFile, UnknownModel
 from onedpiece.models.registry import DEFAULT, Model, find, installed_tables
 
 TablesOf = Callable[[bytes], Tables | None]
@@ -58,10 +46,9 @@ class EncodedImage:
 
     front: Front
     tables: Tables | None
-    _source: bytes | None = field(default=None, repr=False)  # the file, where there is one
-    _known: NDArray[np.integer] = field(
-        default_factory=_no_tokens, repr=False
-    )  # at least what counts say
+    # The file, where there is one, and tokens (tiles, K), at least as many of each as it counts.
+    _source: bytes | None = field(default=None, repr=False)
+    _known: NDArray[np.integer] = field(default_factory=_no_tokens, repr=False)
     _source_counts: NDArray[np.int64] | None = field(default=None, repr=False)
     _no_tables: OdpError | None = field(default=None, repr=False)
 

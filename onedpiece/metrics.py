@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ PEAK = 255.0
 """Largest value of an 8-bit sample."""
 
 
-def psnr(reference: NDArray, other: NDArray, peak: float = PEAK) -> float:
+def psnr(reference: NDArray[Any], other: NDArray[Any], peak: float = PEAK) -> float:
     """Peak signal-to-noise ratio in decibels over all samples of two arrays; inf if they are equal.
 
     The arrays have one shape. They are compared row by row, so that large pictures take little

@@ -18,7 +18,7 @@ from onedpiece.bench import Protocol
 from onedpiece.bench.odp import Odp
 from onedpiece.bench.protocol import read
 from onedpiece.bench.timing import machine
-from onedpiece.images.reader import Picture
+from onedpiece.images.picture import Picture
 from onedpiece.metrics import psnr
 from onedpiece.search import ROUNDS
 

@@ -140,7 +140,9 @@ def read_tokens(
         tile, place = front.allocation.sequence(tiles, len(stream))
     tokens = np.zeros((tiles, int(place.max(initial=-1)) + 1), np.uint16)
     tokens[tile, place] = stream
-    return tokens, np.bincount(tile, minlength=tiles)
+    counts = np.bincount(tile, minlength=tiles)
+    counts.setflags(write=False)
+    return tokens, counts
 
 
 def largest_total(

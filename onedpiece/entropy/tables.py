@@ -38,7 +38,8 @@ class Tables:
     """The tables of a model.
 
     frequencies: integers (blocks, GROUPS), at least 1, in each row TOTAL together.
-    blocks: integers (blocks,), at least 1: how many consecutive positions use each row; 256 together.
+    blocks: integers (blocks,), at least 1: how many consecutive positions use each row; they add
+        up to 256.
 
     Raises ValueError for other arrays.
     """
@@ -96,7 +97,7 @@ def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     """
     groups = np.add.reduceat(counts, np.cumsum(GROUP_SIZES) - GROUP_SIZES) + UNSEEN * GROUP_SIZES
     exact = 1 + groups / groups.sum() * (TOTAL - GROUPS)
-    rounded = np.floor(exact).astype(np.int64)
+    rounded: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     rounded[np.argsort(rounded - exact, kind="stable")[: TOTAL - rounded.sum()]] += 1
     return rounded
 

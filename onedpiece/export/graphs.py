@@ -43,7 +43,7 @@ RULES = (
 def write_graph(
     module: nn.Module,
     inputs: dict[str, Tensor],
-    dynamic: tuple[dict, ...],
+    dynamic: tuple[dict[int, Any], ...],
     outputs: list[str],
     path: Path,
     entries: dict[str, str],

@@ -109,7 +109,7 @@ def _write_encoder(model: OneDPiece, folder: Path) -> None:
 def _write_decoder(model: OneDPiece, folder: Path) -> None:
     graph = _Decoder(model)
     inputs = {"tokens": torch.zeros(EXAMPLES, EXAMPLE_TOKENS, dtype=torch.int32)}
-    dynamic: tuple[dict, ...] = ({0: BATCH, 1: COUNT},)
+    dynamic: tuple[dict[int, Any], ...] = ({0: BATCH, 1: COUNT},)
     if model.config.grain:
         inputs["grain"] = torch.ones(1)
         dynamic += ({},)
@@ -127,7 +127,7 @@ def _write_search(model: SpectralOneDPiece, folder: Path) -> None:
     graph, names = trace(Proposals(model), tuple(inputs.values()))
     entries = {name: entry.removeprefix("model.") for name, entry in names.items()}
     outputs = ["cost", "codes", "gains"]
-    dynamic: tuple[dict, ...] = ({0: BATCH},) * len(inputs)
+    dynamic: tuple[dict[int, Any], ...] = ({0: BATCH},) * len(inputs)
     write_graph(graph, inputs, dynamic, outputs, folder / "search.onnx", entries)
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -38,10 +39,10 @@ class Model:
     name: str
     fingerprint: str
     blank: tuple[int, int, int]
-    config: dict
+    config: dict[str, Any]
     precision: str = "float16"
     checksum: str = ""
-    source: dict = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> bytes:

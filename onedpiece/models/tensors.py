@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ LONGEST_INDEX = 1 << 24
 _TYPES = {"I32": "<i4", "F32": "<f4", "F16": "<f2"}
 
 
-def read_tensor(path: Path, name: str) -> NDArray | None:
+def read_tensor(path: Path, name: str) -> NDArray[Any] | None:
     """The array of this name, None if there is none. Raises ModelError for an unreadable file."""
     try:
         with path.open("rb") as file:

@@ -73,7 +73,7 @@ class OnnxRuntime:
     ) -> list[np.ndarray]:
         """The outputs of a network. Raises ModelError unless they have these shapes."""
         try:
-            results = session.run(None, inputs)
+            results: list[np.ndarray] = session.run(None, inputs)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise DeviceError(f"the network failed on {self.device}: {error}") from error
         if [result.shape for result in results] != list(shapes):

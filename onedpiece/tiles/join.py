@@ -95,7 +95,8 @@ def _smooth(line: np.ndarray) -> np.ndarray:
     """Moving average over SMOOTH pixels of (W, 3); the ends are repeated."""
     padded = np.pad(line, ((SMOOTH // 2, SMOOTH // 2), (0, 0)), "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, SMOOTH, axis=0)
-    return windows.mean(-1, dtype=np.float32)
+    smooth: np.ndarray = windows.mean(-1, dtype=np.float32)
+    return smooth
 
 
 def _fade(overlap: int, before: bool, after: bool) -> np.ndarray:

@@ -14,7 +14,7 @@ from onedpiece.bench.analyze import CELLS, changes, first_tokens
 class Quarters:
     """A runtime whose token at position i sets the level of the i-th quarter of the picture."""
 
-    def decode(self, tokens):
+    def decode(self, tokens, realism=1.0):
         pixels = np.zeros((len(tokens), 256, 256, 3), np.float32)
         for index in range(4):
             y, x = 128 * (index // 2), 128 * (index % 2)

@@ -44,7 +44,7 @@ class TestPrefixes:
             batch = tiny.decode(tokens, torch.tensor(counts))
             for row, count in enumerate(counts):
                 prefix = tiny.decode(tokens[row : row + 1, :count])
-                torch.testing.assert_close(batch[row : row + 1], prefix, atol=1e-5, rtol=0)
+                torch.testing.assert_close(batch[row : row + 1], prefix, atol=1e-4, rtol=0)
 
     def test_dropped_tokens_have_no_influence(self, tiny, tokens):
         other = tokens.clone()
