@@ -1,4 +1,4 @@
-"""`odp train`: continue a model on your own pictures."""
+"""`odp train`: fine-tune a model on your own pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def train(
     except ImportError as error:
         raise missing_extra("training", error) from error
     if (out / "model.json").exists():
-        raise OutputError(f"{out} holds a model already")
+        raise OutputError(f"{out} already holds a model")
     for source in data:
         if not source.exists():
             raise OdpError(f"{source} does not exist")

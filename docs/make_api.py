@@ -52,7 +52,8 @@ def _function(function: object, name: str) -> str:
 def _signature(function: object) -> str:
     """The arguments of a function; annotations are strings, and are shown without quotes."""
     signature = str(inspect.signature(function))  # type: ignore[arg-type]
-    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)
+    return re.sub(r"<function (\w+) at \w+>", r"\1", signature)
 
 
 def _class(one: type) -> str:

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes the default model from tar shards or folders of photographs: sh onedpiece/training/default.sh RUNS MODEL FEATURES DATA...
-# RUNS is a folder to work in: called again after an interruption, this goes on where it was. MODEL, the model directory,
-# is written at the end; FEATURES holds the weights of the networks that the grain learns from
-# (onedpiece/training/features.py).
+# Make the default model from tar files or folders of photographs:
+#     sh onedpiece/training/default.sh RUNS MODEL FEATURES DATA...
+# RUNS is a working folder; called again after an interruption, the script resumes there. MODEL is
+# the model directory to write. FEATURES holds the weights of the feature networks that train the
+# grain (onedpiece/training/features.py).
 set -eu
 runs=$1 model=$2 features=$3
 shift 3
@@ -24,6 +25,7 @@ once() {
 once fit training fit --cache "$runs/cache" --data "$@"
 once distortion training train --cache "$runs/cache" --data "$@"
 once tables training tables --cache "$runs/cache" --data "$@"
-once begin-grain training train --recipe grain --stop 1 --features "$features" --cache "$runs/cache" --data "$@"
+once begin-grain training train --recipe grain --stop 1 --features "$features" \
+    --cache "$runs/cache" --data "$@"
 once grain training train --features "$features" --cache "$runs/cache" --data "$@"
 training export "$model"

@@ -1,4 +1,4 @@
-"""Several processes, one for each GPU, that `torchrun` starts: every one learns from its share of each batch."""
+"""Data-parallel training: `torchrun` starts one process for each GPU."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which of how many processes this is."""
+class Process:
+    """This process among all that train together."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether it is the one that prints, logs and saves."""
+    def is_main_process(self) -> bool:
+        """Whether this process prints, logs and saves."""
         return self.rank == 0
 
     @property
-    def part(self) -> slice:
-        """Its pictures of each batch."""
-        return slice(self.rank, None, self.count)
+    def local_slice(self) -> slice:
+        """The pictures of each batch that this process trains on."""
+        return slice(self.rank, None, self.world_size)
 
 
-def join(device: str) -> tuple[Share, str]:
-    """Meet the other processes, if `torchrun` started this one; which one it is, and its device."""
+def init_process(device: str) -> tuple[Process, str]:
+    """Join the process group if `torchrun` started this process; return it and its device."""
     if "WORLD_SIZE" not in os.environ:
-        return Share(), device
+        return Process(), device
     if device.startswith("cuda"):
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return Share(torch.distributed.get_rank(), torch.distributed.get_world_size()), device
+    rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return Process(rank, world_size), device
 
 
-def leave() -> None:
-    """Part from the other processes, if there are any."""
+def destroy_process_group() -> None:
+    """Leave the process group, if there is one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def wait() -> None:
-    """Until all processes are here."""
+def barrier() -> None:
+    """Wait for all processes."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
-def average_(tensors: Iterable[Tensor]) -> None:
+def all_reduce_mean_(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its mean over all processes."""
     if torch.distributed.is_initialized():
         for tensor in tensors:

@@ -1,11 +1,14 @@
-"""Fixed networks whose activations say how alike two pictures look.
+"""Perceptual distances of frozen networks: LPIPS-squeeze and VGG-19.
 
-A decoder that learns from LPIPS-squeeze finds faint patterns that please it and nobody else (docs/training.md has the
-numbers): of it, only the grain learns, which can hardly make any. The weights are not a part of this project; `load` takes a folder that holds
+A decoder trained with LPIPS-squeeze learns faint patterns that lower LPIPS and that nobody wants
+to see (docs/training.md has the numbers). LPIPS therefore trains the grain only, which can hardly
+draw patterns. The weights are not part of this project; `load` takes a folder with these files:
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
-    lpips_squeeze_v0.1.pt          the linear heads of LPIPS v0.1 (Zhang et al., arXiv 1801.03924): lin0 .. lin6
-    vgg19_conv1_1_to_3_4.pt        VGG-19 up to conv3_4 (Simonyan and Zisserman, arXiv 1409.1556): conv1_1 .. conv3_4
+    lpips_squeeze_v0.1.pt          linear heads lin0 .. lin6 of LPIPS v0.1 (Zhang et al.,
+                                   arXiv 1801.03924)
+    vgg19_conv1_1_to_3_4.pt        conv1_1 .. conv3_4 of VGG-19 (Simonyan and Zisserman,
+                                   arXiv 1409.1556)
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# A near-silent position has a direction made of noise; this bounds the gradient there.
+# Where features are nearly zero, their direction is noise; this bounds the gradient there.
 EPSILON = 1e-8
 
 
@@ -31,11 +34,11 @@ def _unit(features: Tensor) -> Tensor:
 
 
 class Squeeze(nn.Module):
-    """SqueezeNet 1.1 up to its last fire module; the parameters keep torchvision's names."""
+    """SqueezeNet 1.1 up to its last fire module; parameters have torchvision's names."""
 
     POOL_BEFORE = (3, 6, 9)
     FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
-    TAPPED = (4, 7, 9, 10, 11, 12)
+    OUTPUTS = (4, 7, 9, 10, 11, 12)
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
@@ -48,9 +51,9 @@ class Squeeze(nn.Module):
         return F.relu(F.conv2d(x, weight, bias, **options))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised pixels (B, 3, H, W) -> the seven activations that LPIPS looks at."""
+        """Normalised pixels (B, 3, H, W) -> the seven activations that LPIPS compares."""
         x = self._conv(x, "0", stride=2)
-        taps = [x]
+        outputs = [x]
         for layer in self.FIRES:
             if layer in self.POOL_BEFORE:
                 x = F.max_pool2d(x, 3, 2, ceil_mode=True)
@@ -62,9 +65,9 @@ class Squeeze(nn.Module):
                 ),
                 1,
             )
-            if layer in self.TAPPED:
-                taps.append(x)
-        return taps
+            if layer in self.OUTPUTS:
+                outputs.append(x)
+        return outputs
 
 
 class Lpips(nn.Module):
@@ -92,12 +95,12 @@ class Lpips(nn.Module):
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
         distance = decoded.new_zeros(len(decoded))
-        wanted = self._taps(original)
-        for u, v, head in zip(self._taps(decoded), wanted, self.heads, strict=True):
+        target = self._features(original)
+        for u, v, head in zip(self._features(decoded), target, self.heads, strict=True):
             distance = distance + ((u - v).square() * head).sum(1).mean((1, 2))
         return distance
 
-    def _taps(self, pixels: Tensor) -> list[Tensor]:
+    def _features(self, pixels: Tensor) -> list[Tensor]:
         pixels = (pixels * 2 - 1 - self.shift) / self.scale
         features = self.network(pixels.contiguous(memory_format=torch.channels_last))
         return [_unit(x) for x in features]
@@ -107,7 +110,7 @@ class Vgg(nn.Module):
     """Mean squared distance of the directions of three activations of VGG-19."""
 
     FILE = "vgg19_conv1_1_to_3_4.pt"
-    TAPPED = ("conv1_2", "conv2_2", "conv3_4")
+    OUTPUTS = ("conv1_2", "conv2_2", "conv3_4")
     POOL_BEFORE = ("conv2_1", "conv3_1")
     LAYERS = (
         "conv1_1",
@@ -135,54 +138,58 @@ class Vgg(nn.Module):
         return cls(_read(folder / cls.FILE))
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in 0..1 -> (B,); only the decoded ones get a gradient."""
+        """Pixels (B, 3, H, W) in 0..1 -> (B,); gradients flow into `decoded` only."""
         distance = decoded.new_zeros(len(decoded))
         with torch.no_grad():
-            wanted = self._taps(original)
-        for u, v in zip(self._taps(decoded), wanted, strict=True):
+            target = self._features(original)
+        for u, v in zip(self._features(decoded), target, strict=True):
             cosine = (u * v).sum(1).mean((1, 2))
-            distance = distance + (2 - 2 * cosine) / len(self.TAPPED)
+            distance = distance + (2 - 2 * cosine) / len(self.OUTPUTS)
         return distance
 
-    def _taps(self, pixels: Tensor) -> list[Tensor]:
+    def _features(self, pixels: Tensor) -> list[Tensor]:
         x = (pixels * 255 - self.mean).contiguous(memory_format=torch.channels_last)
-        taps = []
+        outputs = []
         for name in self.LAYERS:
             if name in self.POOL_BEFORE:
                 x = F.max_pool2d(x, 2)
             weight, bias = (self.weights[f"{name}_{part}"] for part in ("weight", "bias"))
             x = F.relu(F.conv2d(x, weight, bias, padding=1))
-            if name in self.TAPPED:
-                taps.append(_unit(x))
-        return taps
+            if name in self.OUTPUTS:
+                outputs.append(_unit(x))
+        return outputs
 
 
-def turned(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Both batches (B, 3, H, H) turned by a multiple of 90 degrees and perhaps mirrored, in the same random way.
+def random_turn(
+    decoded: Tensor, original: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Turn both batches (B, 3, H, H) by a multiple of 90 degrees and perhaps mirror them.
 
-    So that no direction is better than another, though a network may like one.
+    Both change in the same way. It keeps the grain from preferring one direction.
     """
     turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
-    def look(pixels: Tensor) -> Tensor:
+    def turn(pixels: Tensor) -> Tensor:
         pixels = pixels.rot90(turns, (2, 3))
         return pixels.flip(3) if mirror else pixels
 
-    return look(decoded), look(original)
+    return turn(decoded), turn(original)
 
 
-def view(decoded: Tensor, original: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """`turned`, and made smaller and with colours exchanged, in the same random way.
+def random_view(
+    decoded: Tensor, original: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """`random_turn`, then shrink both batches and permute their colours in the same way.
 
-    A network that always sees the same grid can be pleased by a faint pattern that fits it; one that sees other
-    views each time cannot (E-LPIPS: Kettunen et al., arXiv 1906.03973).
+    A pattern that fits the grid of a network lowers its distance. Random views move the grid at
+    every step (E-LPIPS: Kettunen et al., arXiv 1906.03973).
     """
     size = int(rng.integers(original.shape[-1] // 2, original.shape[-1] + 1))
     colours = rng.permutation(3).tolist()
 
-    def look(pixels: Tensor) -> Tensor:
-        exchanged = pixels[:, colours]
-        return F.interpolate(exchanged, (size, size), mode="bilinear", antialias=True)
+    def shrink(pixels: Tensor) -> Tensor:
+        permuted = pixels[:, colours]
+        return F.interpolate(permuted, (size, size), mode="bilinear", antialias=True)
 
-    decoded, original = turned(decoded, original, rng)
-    return look(decoded), look(original)
+    decoded, original = random_turn(decoded, original, rng)
+    return shrink(decoded), shrink(original)

@@ -1,4 +1,4 @@
-"""Continue an installed model on other pictures."""
+"""Fine-tune an installed model on other pictures."""
 
 from __future__ import annotations
 
@@ -8,35 +8,30 @@ from pathlib import Path
 from onedpiece.errors import PictureError
 from onedpiece.export.model_directory import export
 from onedpiece.models.registry import Model
-from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
+from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, load_installed, save
+from onedpiece.training import checkpoint
 from onedpiece.training.data import Pictures
-from onedpiece.training.follow import follow_grain
-from onedpiece.training.loop import Trainer, averaged_model
+from onedpiece.training.grain_matching import match_grain
+from onedpiece.training.loop import Trainer
 from onedpiece.training.recipe import Recipe
 
-RATE = 2e-4  # a quarter of the rate of a training from the start
-FOR_GRAIN = 0.1  # share of the time
-BEFORE = "before.safetensors"
+LEARNING_RATE = 2e-4  # a quarter of that of training from scratch
+GRAIN_FRACTION = 0.1  # of the time
+ORIGINAL = "original.safetensors"
 
 
 def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: str) -> str:
     """Train for `hours` and write the model directory `out`; returns the new fingerprint.
 
-    A tenth of the time is for the grain, which is to stay as strong as it was. The run lives in `out`/run. Called again
-    before it is finished, it goes on where it stopped, with the model and the hours of the first call; in the end the
-    folder is removed. Raises PictureError if there is nothing to train on, ModelError for a model that cannot be trained.
+    A tenth of the time is for the grain, which is trained to be as strong as before. The run is
+    kept in `out`/run until it is finished. A second call resumes it, with the model and the hours
+    of the first call. Raises PictureError if there is nothing to train on, ModelError for a model
+    that cannot be trained.
     """
     run = out / "run"
-    resumed = (run / "checkpoint.pt").exists()
-    if resumed:
-        trainer = Trainer.resume(run)
-    else:
-        module = load_installed(model)
-        run.mkdir(parents=True, exist_ok=True)
-        save(module, run / BEFORE, half=False)
-        share = 1 - FOR_GRAIN if module.config.grain else 1
-        trainer = Trainer(run, module, Recipe(seconds=share * 3600 * hours, rate=RATE))
+    resumed = checkpoint.exists(run)
+    trainer = Trainer.resume(run) if resumed else _start(model, hours, run)
     try:
         pictures = Pictures.open(sources, run / "cache")
     except ValueError as error:
@@ -44,14 +39,31 @@ def finetune(model: Model, sources: list[Path], hours: float, out: Path, name: s
             shutil.rmtree(run)
         raise PictureError(str(error)) from error
     trainer.run(pictures)
-    tuned = averaged_model(run)
-    if isinstance(tuned, SpectralOneDPiece) and tuned.grain:
-        before = load(tuned.config, run / BEFORE)
-        assert isinstance(before, SpectralOneDPiece)
-        rest = trainer.recipe.seconds * FOR_GRAIN / (1 - FOR_GRAIN)
-        recipe = Recipe(seconds=rest, batch=8, grain_rate=1e-3, warmup_steps=10)
-        follow_grain(tuned, before, pictures, recipe)
-    del pictures  # its memory map would keep the folder from being removed on Windows
+    tuned = checkpoint.ema_model(run)
+    _restore_grain(tuned, run, pictures, trainer.recipe.seconds)
+    del pictures  # Windows does not remove a folder with an open memory map
     fingerprint = export(tuned, out, name)
     shutil.rmtree(run)
     return fingerprint
+
+
+def _start(model: Model, hours: float, run: Path) -> Trainer:
+    """A new run of the model, with a copy of its weights in the run's folder."""
+    module = load_installed(model)
+    run.mkdir(parents=True, exist_ok=True)
+    save(module, run / ORIGINAL, half=False)
+    fraction = 1 - GRAIN_FRACTION if module.config.grain else 1
+    return Trainer(
+        run, module, Recipe(seconds=fraction * 3600 * hours, learning_rate=LEARNING_RATE)
+    )
+
+
+def _restore_grain(tuned: OneDPiece, run: Path, pictures: Pictures, seconds: float) -> None:
+    """Train the grain, if there is one, in the time that `seconds` of training left for it."""
+    if not isinstance(tuned, SpectralOneDPiece) or tuned.grain is None:
+        return
+    original = load(tuned.config, run / ORIGINAL)
+    assert isinstance(original, SpectralOneDPiece)
+    remaining = seconds * GRAIN_FRACTION / (1 - GRAIN_FRACTION)
+    recipe = Recipe(seconds=remaining, batch=8, grain_learning_rate=1e-3, warmup_steps=10)
+    match_grain(tuned, original, pictures, recipe)

@@ -1,4 +1,4 @@
-"""How much of a device a training step uses."""
+"""How much of the device's arithmetic a training step uses."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from onedpiece.training.precision import arithmetic
+from onedpiece.training.precision import compute_dtype
 
 ROUNDS = 8
 
 
 @dataclass(frozen=True)
-class Work:
-    """flops: floating-point operations of a step; peak: most of them that the device does in a second."""
+class StepCost:
+    """flops: floating-point operations of a step; peak: the most the device does in a second."""
 
     flops: float
     peak: float
 
 
 def count_flops(step: Callable[[], None]) -> float:
-    """Operations of the matrix products and convolutions of a call, run once without compilation."""
+    """Operations of the matrix products and convolutions of one call, run without compilation."""
     with FlopCounterMode(display=False) as counter:
         step()
     return float(counter.get_total_flops())
 
 
 def peak_flops(device: torch.device) -> float:
-    """Operations a second of a large matrix product in the arithmetic of training."""
+    """Operations a second of a large matrix product in the data type of training."""
     size = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(size, size, device=device, dtype=arithmetic(device))
+    a = torch.randn(size, size, device=device, dtype=compute_dtype(device))
     a @ a
-    _wait(device)
+    _synchronize(device)
     start = time.perf_counter()
     for _ in range(ROUNDS):
         a @ a
-    _wait(device)
+    _synchronize(device)
     return ROUNDS * 2 * size**3 / (time.perf_counter() - start)
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,0 +1,35 @@
+"""Start a run from the weights of another model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from onedpiece.tokenizer.config import Config
+from onedpiece.tokenizer.onedpiece import OneDPiece
+from onedpiece.training import checkpoint
+
+
+def load_parent(path: Path) -> OneDPiece:
+    """The model of a run (its averaged weights) or of an installed model directory."""
+    if checkpoint.exists(path):
+        return checkpoint.ema_model(path)
+    from onedpiece.tokenizer.weights import load  # needs safetensors, which a run does not
+
+    config = json.loads((path / "model.json").read_text())["config"]
+    return load(Config.from_dict(config), path / "weights.safetensors")
+
+
+def copy_matching(model: OneDPiece, parent: OneDPiece) -> None:
+    """Copy every parameter and table that has the same name and shape in both models.
+
+    The grain is copied as a whole or not at all.
+    """
+    source, target = parent.state_dict(), model.state_dict()
+    matching = {
+        name for name in target if name in source and source[name].shape == target[name].shape
+    }
+    grain = {name for name in target if name.startswith("grain.")}
+    if not grain <= matching:
+        matching -= grain
+    model.load_state_dict({**target, **{name: source[name] for name in matching}})
