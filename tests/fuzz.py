@@ -13,6 +13,7 @@ import argparse
 import random
 import resource
 import time
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -166,6 +167,7 @@ def main() -> None:
     arguments.add_argument("--decode", type=int, default=2_000)
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
+    warnings.simplefilter("ignore")  # truncated files are decoded as far as they go
     codec = Codec(device="cpu", max_pixels=MAX_PIXELS)
     files, chance = seeds(codec.model), random.Random(options.seed)
     use = partial(parse_and_truncate, codec.model)

@@ -12,10 +12,10 @@ it does.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
-from odp_files import build, parse
 from PIL import Image, ImageDraw
 
 from onedpiece.bitstream.allocation import Allocation
@@ -28,6 +28,9 @@ from onedpiece.encoded_image import EncodedImage
 from onedpiece.entropy import Tables
 from onedpiece.errors import UnknownModel
 from onedpiece.rate_control import Target
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from odp_files import build, parse
 
 HERE = Path(__file__).parent
 MODEL = bytes.fromhex("a1b2c3")
@@ -83,7 +86,7 @@ def valid() -> dict[str, bytes]:
         "scaled": build(scaled, tokens(3)),
         "one-pixel": build(Header(1, 1, 1, MODEL), tokens(1)),
         "all-tokens": build(Header(256, 256, 256, MODEL), tokens(1)),
-        "two-tiles-grey-chunks": build(two, tokens(2), notes),
+        "two-tiles-grey-parts": build(two, tokens(2), notes),
         "two-tiles-cut-within-a-round": build(two, tokens(2), notes)[:-4],
         "fewer-tokens-in-the-last-round": build(six, tokens(6), (), Allocation(26)),
         "levels": build(six, tokens(6), (), Allocation(30, (15, 11, 9, 15, 0, 12))),
@@ -147,7 +150,7 @@ def invalid() -> dict[str, tuple[bytes, str]]:
             "UnsupportedFile",
         ),
         "part-damaged": (
-            good["two-tiles-grey-chunks"].replace(b"note", b"nope"),
+            good["two-tiles-grey-parts"].replace(b"note", b"nope"),
             "DamagedFile",
         ),
         "one-tile-with-levels": (
