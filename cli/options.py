@@ -141,11 +141,11 @@ Metadata = Annotated[
 
 ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
 DecodeModel = Annotated[
-    str, typer.Option(help="A model directory to search besides the installed models.")
+    str, typer.Option(help="Name or directory of a model to try before the installed ones.")
 ]
 ExtraModel = Annotated[
     str | None,
-    typer.Option("--model", help="A model directory to search besides the installed models."),
+    typer.Option("--model", help="Name or directory of a model to try before the installed ones."),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 Threads = Annotated[

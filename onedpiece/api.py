@@ -47,7 +47,8 @@ def encode(
     max_bytes:  instead, a limit for the whole file.
     bpp:        instead, a limit in bits per pixel.
     psnr:       instead, the decibels that the decoded picture must have.
-    adaptive:   give more of the tokens to tiles with more detail; always so for the last three.
+    adaptive:   give more of the tokens to tiles with more detail; always on with max_bytes, bpp
+        and psnr.
     effort:     1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
     metadata:   kinds to keep, of "exif", "icc" and "xmp".
     background: colour to put behind transparent pixels, by name, in hexadecimal or as RGB;
@@ -96,7 +97,8 @@ def decode(
         that know the difference.
     background: colour to put behind transparent pixels.
     strict:     a truncated file is an error (TruncatedFile) instead of a TruncatedFileWarning.
-    model:      a model directory to consider beside the installed models.
+    model:      name or directory of a model to try before the installed ones; it is used if the
+        file names it.
     device:     "auto", "cpu" or "cuda".
     max_pixels: larger pictures are refused.
 
@@ -107,6 +109,7 @@ def decode(
     DeviceError, and ValueError for arguments out of range.
     """
     from onedpiece.images.color import parse_color
+    from onedpiece.images.metadata import INFO_KEYS
     from onedpiece.images.reader import ReadOptions, from_pillow
 
     if not isinstance(source, EncodedImage):
@@ -115,8 +118,8 @@ def decode(
     color = parse_color(background)
     if color is None or "A" not in image.mode:
         return image
-    kinds = frozenset({"exif", "icc", "xmp"})
-    return from_pillow(image, ReadOptions(max_pixels, color, kinds)).to_pillow()
+    options = ReadOptions(max_pixels, color, frozenset(INFO_KEYS))
+    return from_pillow(image, options).to_pillow()
 
 
 def open(
@@ -125,8 +128,10 @@ def open(
     """Read an .odp file without decoding it: no network runs.
 
     source:     the bytes of the file, or its path.
-    model:      a model, or a model directory, to consider beside the installed models.
-    max_pixels: larger pictures are refused; by default none are, since nothing is decoded.
+    model:      name or directory of a model to try before the installed ones; it is used if the
+        file names it.
+    max_pixels: pictures of more pixels are refused; by default, only those that the format cannot
+        hold, since nothing is decoded.
 
     Raises NotAnOdpFile, UnsupportedFile, DamagedFile or LimitExceeded, and UnknownModel or
     ModelError for `model`.

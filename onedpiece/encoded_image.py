@@ -135,7 +135,7 @@ class EncodedImage:
 
     @property
     def header(self) -> Header:
-        """Size, colour mode and model. Flags and numbers of tokens are those of the source."""
+        """Size, colour mode and model; flags are those of the file that it was read from."""
         return self.front.header
 
     @property

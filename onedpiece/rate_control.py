@@ -27,7 +27,8 @@ class Target:
     max_bytes: limit for the whole file; the file is as large as possible below it.
     bpp:       the same limit in bits per pixel.
     psnr:      at least this many decibels, over RGB, with as few tokens as possible.
-    adaptive:  give more tokens to tiles that have more detail; always so for the last three.
+    adaptive:  give more tokens to tiles that have more detail; always on with max_bytes, bpp and
+        psnr.
 
     Raises ValueError if not exactly one is given or one is out of range, TypeError for something
     that is not a number.

@@ -199,3 +199,10 @@ def test_the_installed_models_are_listed():
         onedpiece.models.remove("no-such-model")
     with pytest.raises(errors.ModelError, match="cannot be removed"):
         onedpiece.models.remove("default")
+
+
+def test_every_kind_of_metadata_has_a_chunk_and_a_key_in_pillow():
+    from onedpiece.bitstream.chunks import METADATA_TYPES
+    from onedpiece.images.metadata import INFO_KEYS
+
+    assert set(METADATA_TYPES) == set(INFO_KEYS)

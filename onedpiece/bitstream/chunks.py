@@ -22,7 +22,8 @@ XMP = 0x03
 ALPHA = 0x81
 
 METADATA_TYPES = {"exif": EXIF, "icc": ICC, "xmp": XMP}
-"""Kinds of metadata, and the chunk types that hold them."""
+"""Kinds of metadata, and the chunk types that hold them. `images.metadata.INFO_KEYS` has their
+keys in Pillow."""
 
 _CRITICAL = 0x80
 _KNOWN_CRITICAL = {ALPHA}

@@ -19,7 +19,8 @@ PROFILE_SPACES = {"RGB": b"RGB ", "RGBA": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
 """Colour space that an ICC profile must name to fit a mode."""
 
 INFO_KEYS = {"exif": ("exif",), "icc": ("icc_profile",), "xmp": ("xmp", "XML:com.adobe.xmp")}
-"""Kinds of metadata, and their keys in `Image.info` of Pillow; the first one is for writing."""
+"""Kinds of metadata, and their keys in `Image.info` of Pillow; the first one is for writing.
+`bitstream.chunks.METADATA_TYPES` has the chunks that hold them."""
 
 
 def check_kinds(kinds: Iterable[str]) -> frozenset[str]:

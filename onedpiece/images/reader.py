@@ -43,7 +43,9 @@ FORMATS = [
     *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX"),
     *("PNG", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
 ]
-"""Formats that are read. Pillow knows more; some of those start programs or hold no pixels."""
+"""Formats that are read; `writer.py` writes those of them that Pillow can save. Pillow knows more
+formats; some of those start programs or hold no pixels. A plugin of Pillow must be imported before
+its format can stand here."""
 
 PHOTOMETRIC = 262  # tag of TIFF
 

@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from onedpiece.errors import OutputError
 from onedpiece.images.color import Color
+from onedpiece.images.metadata import INFO_KEYS
 from onedpiece.images.picture import Picture
 from onedpiece.images.reader import FORMATS
 
@@ -67,7 +68,7 @@ def _metadata_options(image: Image.Image, format_name: str) -> dict[str, object]
     """Arguments that make Pillow write the metadata, as far as the format can hold it."""
     options: dict[str, object] = {}
     if format_name in WITH_METADATA:
-        keys = ("exif", "icc_profile", "xmp")
+        keys = [names[0] for names in INFO_KEYS.values()]
         options = {key: image.info[key] for key in keys if key in image.info}
     if format_name == "PNG" and "xmp" in options:
         text = PngImagePlugin.PngInfo()

@@ -37,7 +37,7 @@ class Tokenizer:
     """The tokenizer of a model. `from_pretrained` makes it; networks are loaded when first used.
 
     num_tokens:    tokens of a picture, 256.
-    codebook_size: tokens are 0 to codebook_size - 1, 4095.
+    codebook_size: number of codes, 4096: tokens are 0 to 4095.
     model:         the model directory behind it.
     """
 
