@@ -1,4 +1,4 @@
-"""The script that makes the default model: its steps in order, each of them once."""
+"""The script that makes the default model runs its steps in order, each of them once."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ STEPS = ["fit", "train", "tables", "train --recipe grain", "train --features", "
 
 
 @pytest.fixture
-def make(tmp_path):
-    """Call the script with a `python` that writes down what it was asked for, and fails at one step if told to."""
+def run_script(tmp_path):
+    """Run the script with a `python` that records its arguments and can fail at one step."""
     program = tmp_path / "python"
     program.write_text(
         '#!/bin/sh\necho "$@" >> "$CALLS"\ncase "$*" in *"$FAIL_AT"*) exit 1;; esac\n'
@@ -29,33 +29,33 @@ def make(tmp_path):
             ["sh", SCRIPT, tmp_path, tmp_path / "model", "networks", "a.tar", "b c.tar"],
             env={**os.environ, "PATH": search, "CALLS": str(calls), "FAIL_AT": fail_at},
         )
-        asked = [
+        steps = [
             line.removeprefix("-m onedpiece.training ") for line in calls.read_text().splitlines()
         ]
-        return done.returncode, [step.replace(f"--run {tmp_path}/default ", "") for step in asked]
+        return done.returncode, [step.replace(f"--run {tmp_path}/default ", "") for step in steps]
 
     return call
 
 
-def begins(steps: list[str]) -> list[str]:
-    """Each step up to its first options."""
-    known = sorted(STEPS, key=len, reverse=True)
-    return [next(name for name in known if step.startswith(name)) for step in steps]
+def verbs(steps: list[str]) -> list[str]:
+    """Each recorded step by its entry in STEPS."""
+    names = sorted(STEPS, key=len, reverse=True)
+    return [next(name for name in names if step.startswith(name)) for step in steps]
 
 
-def test_all_steps_run_in_order(make):
-    status, steps = make()
-    assert (status, begins(steps)) == (0, STEPS)
+def test_all_steps_run_in_order(run_script):
+    status, steps = run_script()
+    assert (status, verbs(steps)) == (0, STEPS)
     assert all(step.endswith("--data a.tar b c.tar") for step in steps[:-1])
 
 
-def test_an_interrupted_run_goes_on_where_it_was(make):
-    assert make(fail_at="tables")[0] == 1
-    status, steps = make()
-    assert (status, begins(steps)) == (0, STEPS[2:])
+def test_an_interrupted_run_resumes(run_script):
+    assert run_script(fail_at="tables")[0] == 1
+    status, steps = run_script()
+    assert (status, verbs(steps)) == (0, STEPS[2:])
 
 
-def test_a_schedule_that_has_begun_does_not_begin_again(make):
-    assert make(fail_at="default --features")[0] == 1
-    assert begins(make()[1]) == ["train --features", "export"]
-    assert begins(make()[1]) == ["export"]
+def test_a_schedule_that_was_started_is_not_started_again(run_script):
+    assert run_script(fail_at="default --features")[0] == 1
+    assert verbs(run_script()[1]) == ["train --features", "export"]
+    assert verbs(run_script()[1]) == ["export"]

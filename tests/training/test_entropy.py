@@ -27,7 +27,7 @@ def test_tables_that_do_not_fit_the_held_out_pictures_cost_bits():
     assert held_out_bits(tokens, (256,)) > 12
 
 
-def test_each_block_has_the_frequencies_of_its_own_tokens():
+def test_each_block_has_a_table_of_its_own():
     tokens = np.zeros((100, 256), np.int64)
     tokens[:, 1:] = 4095
     table = frequency_tables(tokens, (1, 255))
