@@ -20,9 +20,9 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """Entry point. A failure prints one line on stderr; exit code 1, or 2 for wrong usage."""
-    from onedpiece.cli import (  # noqa: F401  (importing a verb registers it)
+def load_verbs() -> None:
+    """Import the verbs, which adds them to `app`."""
+    from onedpiece.cli import (  # noqa: F401
         analyze,
         bench,
         decode,
@@ -34,13 +34,16 @@ def main() -> None:
         verify,
     )
 
+
+def main() -> None:
+    """Entry point. A failure prints one line on stderr; exit code 1, or 2 for wrong usage."""
+    load_verbs()
     _open_streams()
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not valid Unicode must not stop a listing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # runs `finally`, which removes partial files
+    # An exception runs `finally`, which removes partial files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except KeyboardInterrupt:
@@ -72,7 +75,7 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def root(
+def root(  # noqa: D103  (its docstring would be the help)
     debug: bool = typer.Option(
         False, "--debug", help="Show a traceback on failure. Must precede the verb."
     ),

@@ -84,7 +84,7 @@ def _read(job: Job, codec: Codec, allow_truncated: bool) -> EncodedImage:
 
 def _outcome(image: EncodedImage, max_tokens: int) -> Outcome:
     header = image.header
-    tokens = min(max_tokens, -(-image.num_tokens // header.grid.count))
+    tokens = min(max_tokens, -(-image.total_tokens // header.grid.count))
     fields = {
         "width": header.width,
         "height": header.height,

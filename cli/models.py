@@ -33,7 +33,7 @@ class Precision(StrEnum):
 
 
 @models.callback()
-def default(context: typer.Context, json: options.Json = False) -> None:
+def default(context: typer.Context, json: options.Json = False) -> None:  # noqa: D103
     if context.invoked_subcommand is None:
         list_models(json)
 

@@ -1,4 +1,7 @@
-"""Write docs/api.md from the docstrings of the public package: python docs/make_api.py"""
+"""Write docs/api.md from the docstrings of the public package.
+
+python docs/make_api.py
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from onedpiece.codec import Codec
 
-Source = bytes | str | os.PathLike[str]
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 """The bytes of a file, or its path."""
 
 
@@ -46,7 +46,7 @@ def encode(
         is given.
     max_bytes:  instead, a limit for the whole file.
     bpp:        instead, a limit in bits per pixel.
-    psnr:       instead, the decibels that the decoded picture must have.
+    psnr:       instead, the decibels that the decoded picture must have (with realism 1).
     adaptive:   give more of the tokens to tiles with more detail; always on with max_bytes, bpp
         and psnr.
     effort:     1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
@@ -161,7 +161,7 @@ def info(source: Source, *, model: str | None = None) -> dict[str, Any]:
     Raises what `open` raises.
     """
     image = open(source, model=model)
-    candidates = installed() + ([] if model is None else [find(model)])
+    candidates = ([] if model is None else [find(model)]) + installed()
     names = [known.name for known in candidates if known.key == image.header.model]
     return {**image.info(), "model_name": names[0] if names else None}
 
@@ -173,8 +173,8 @@ def verify(source: Source, *, model: str | None = None) -> None:
 
 def is_odp(source: Source) -> bool:
     """Whether data, or a file, begins like an .odp picture. Raises OdpError for a missing file."""
-    if isinstance(source, bytes):
-        return source.startswith(MAGIC)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source[: len(MAGIC)]) == MAGIC
     return _read_file(Path(source), len(MAGIC)) == MAGIC
 
 

@@ -5,11 +5,12 @@ A thin facade over `encoder` and `decoder`.
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from PIL import Image
 
@@ -51,13 +52,20 @@ class Codec:
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        if batch < 1 or device not in DEVICES:
-            raise ValueError(f"batch must be at least 1, device one of {', '.join(DEVICES)}")
+        if batch < 1 or (threads is not None and threads < 1):
+            raise ValueError("batch and threads must be at least 1")
+        if device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}")
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads = device, threads
         self._runtimes: dict[str, Runtime] = {}
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without its networks, for other processes."""
+        options = (self._device, self._threads, self.batch, self.max_pixels)
+        return Codec, (str(self.model.path), *options)
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +150,9 @@ class Codec:
 
     def parse(self, data: bytes) -> EncodedImage:
         """`EncodedImage.from_bytes`, for files of this codec's model and of installed ones."""
-        return EncodedImage.from_bytes(data, self.max_pixels, self._tables_of)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError("a file is bytes here; onedpiece.decode takes a path")
+        return EncodedImage.from_bytes(bytes(data), self.max_pixels, self._tables_of)
 
     def model_of(self, image: EncodedImage) -> Model:
         """The model whose tokens an image has. Raises UnknownModel if it is not installed."""
@@ -208,4 +218,12 @@ def _report_truncation(image: EncodedImage, strict: bool) -> None:
     if strict:
         image.check_complete()
     elif image.truncation:
-        warnings.warn(image.truncation, TruncatedFileWarning, stacklevel=4)
+        warnings.warn(image.truncation, TruncatedFileWarning, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` of the first caller outside this package, for a function that calls this."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("onedpiece."):
+        frame, level = frame.f_back, level + 1
+    return level

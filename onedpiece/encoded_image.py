@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,6 @@ Raises UnknownModel or ModelError.
 """
 
 
-def _no_tokens() -> NDArray[np.integer]:
-    return np.zeros((0, 0), np.uint16)
-
-
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
     """A picture as tokens, with everything else that its file holds. Immutable.
@@ -48,7 +46,7 @@ class EncodedImage:
     tables: Tables | None
     # The file, where there is one, and tokens (tiles, K), at least as many of each as it counts.
     _source: bytes | None = field(default=None, repr=False)
-    _known: NDArray[np.integer] = field(default_factory=_no_tokens, repr=False)
+    _known: NDArray[np.integer] = field(default_factory=lambda: np.zeros((0, 0), int), repr=False)
     _source_counts: NDArray[np.int64] | None = field(default=None, repr=False)
     _no_tables: OdpError | None = field(default=None, repr=False)
 
@@ -85,25 +83,32 @@ class EncodedImage:
         width: int,
         height: int,
         *,
-        model: str | Model = DEFAULT,
+        model: str | Path | Model = DEFAULT,
         grey: bool = False,
         chunks: Sequence[Chunk] = (),
     ) -> EncodedImage:
         """The picture that tokens of a model describe, without any network.
 
         tokens: integers (tiles, K) of 0 to 4095, K in 1..256: the first K tokens of every tile of
-            the grid that a picture of this size has, row by row. One tile may be (K,).
+            the grid that a picture of this size has, row by row. One tile may be (K,). All tiles
+            have K tokens; the tokens of an adaptive file cannot be given.
         width, height: size of the picture in pixels.
         model: name, directory or `Model` that the tokens are of.
 
         Raises ValueError for tokens of another shape or range, LimitExceeded for a side that is
         too large, UnknownModel or ModelError.
         """
-        known = find(model) if isinstance(model, str) else model
+        known = model if isinstance(model, Model) else find(model)
+        width, height = operator.index(width), operator.index(height)
         tokens = np.atleast_2d(tokens)
         if not 1 <= tokens.shape[1] <= MAX_TOKENS:
             raise ValueError(f"a tile has 1 to {MAX_TOKENS} tokens, not {tokens.shape[1]}")
         header = Header.for_picture(width, height, tokens.shape[1], known.key, grey)
+        if len(tokens) != header.grid.count:
+            raise ValueError(
+                f"a picture of {width}x{height} pixels has {header.grid.count} tiles, "
+                f"not {len(tokens)}"
+            )
         return cls.build(header, tokens, chunks, tables=known.tables)
 
     @classmethod
@@ -184,21 +189,23 @@ class EncodedImage:
         return np.bincount(self._stream[1], minlength=self.header.grid.count)
 
     @property
-    def num_tokens(self) -> int:
+    def total_tokens(self) -> int:
         """How many tokens are there, of all tiles together."""
         return int(self.counts.sum())
 
     @property
     def is_truncated(self) -> bool:
         """Whether the file has lost tokens at its end."""
-        return self.num_tokens < self.allocation.total
+        return self.total_tokens < self.allocation.total
 
     @property
     def truncation(self) -> str | None:
         """What to tell a user of a truncated file; None if it is complete."""
         if not self.is_truncated:
             return None
-        return f"the file is truncated: it has {self.num_tokens} of {self.allocation.total} tokens"
+        return (
+            f"the file is truncated: it has {self.total_tokens} of {self.allocation.total} tokens"
+        )
 
     def chunk(self, chunk_type: int) -> bytes | None:
         """The data of the first chunk of a type, None if there is no such chunk."""
@@ -214,27 +221,27 @@ class EncodedImage:
         """The same picture with only the first tokens: the bytes that encoding so few gives.
 
         num_tokens: mean number of tokens of each tile.
-        max_bytes:  limit for the whole file, instead; of a file that was made for a size, for
-            decibels or with `adaptive`, these too are the bytes that encoding gives.
+        max_bytes:  instead, a limit for the whole file. The result equals encoding with this limit
+            if the file is adaptive.
 
         Chunks are kept. Raises OdpError if not even one token of each tile fits, or if there are
         fewer tokens than that; ValueError unless exactly one of the two is given.
         """
         if (num_tokens is None) == (max_bytes is None):
-            raise ValueError("give num_tokens or max_bytes")
+            raise ValueError("give exactly one of num_tokens and max_bytes")
+        if operator.index(num_tokens or max_bytes or 0) < 1:
+            raise ValueError("num_tokens and max_bytes must be at least 1")
         tiles = self.header.grid.count
         if num_tokens is not None:
-            if not tiles <= num_tokens * tiles <= self.num_tokens:
+            if not tiles <= num_tokens * tiles <= self.total_tokens:
                 raise OdpError(
                     f"cannot keep {num_tokens} tokens per tile: the file has "
-                    f"{self.num_tokens // tiles}"
+                    f"{self.total_tokens // tiles}"
                 )
             return self._with_total(num_tokens * tiles)
         assert max_bytes is not None
-        if self.num_tokens < tiles:
-            raise OdpError(
-                f"the file has {self.num_tokens} tokens, not even one for each of its {tiles} tiles"
-            )
+        if self.total_tokens < tiles:
+            raise OdpError(f"{self.total_tokens} tokens are not even one for each of {tiles} tiles")
         stream, _, place = self._stream
         return self._with_total(
             payload.largest_total(self.front, stream, place, self.tables, max_bytes)
@@ -245,7 +252,12 @@ class EncodedImage:
         return self.build(self.header, tokens, self.chunks, self.allocation, self.tables)
 
     def with_equal_counts(self) -> EncodedImage:
-        """The same picture with the same number of tokens for every tile."""
+        """The same picture with the same number of tokens for every tile.
+
+        Raises OdpError if a tile has too few.
+        """
+        if self._source is not None and self.counts.min() < self.header.tokens_per_tile:
+            raise OdpError("some tiles have fewer tokens than others")
         allocation = Allocation(self.allocation.total)
         return self.build(self.header, self._known, self.chunks, allocation, self.tables)
 
@@ -266,7 +278,7 @@ class EncodedImage:
             "tokens": header.tokens_per_tile,
             "adaptive": self.allocation.levels is not None,
             "tokens_in_all": self.allocation.total,
-            "tokens_here": None if self._no_tables else self.num_tokens,
+            "tokens_here": None if self._no_tables else self.total_tokens,
             "model": header.model.hex(),
             "bytes": size,
             "bytes_by_section": {
@@ -314,7 +326,7 @@ class EncodedImage:
         self._check_tables()
         if allocation.levels is not None and (tiles == 1 or len(allocation.levels) != tiles):
             raise ValueError(f"{tiles} tiles cannot have {len(allocation.levels)} levels")
-        total = allocation.total if self._source is None else self.num_tokens
+        total = allocation.total if self._source is None else self.total_tokens
         tile, place = allocation.sequence(tiles, total)
         if len(tokens) != tiles or tokens.shape[1] <= place.max(initial=-1):
             raise ValueError(f"{tokens.shape} tokens are not enough for {total}")

@@ -70,6 +70,9 @@ class TestEncode:
         "wrong",
         [
             {"metadata": ["gps"]},
+            {"metadata": "exif"},
+            {"background": (1, 2, 3, 4)},
+            {"background": 5},
             {"background": "no colour"},
             {"tokens": 3, "bpp": 1},
             {"effort": 9},
@@ -89,7 +92,7 @@ class TestFiles:
     def test_paths_and_bytes_are_the_same(self, one_tile, tmp_path):
         path = tmp_path / "a.odp"
         path.write_bytes(one_tile)
-        for source in (one_tile, path, str(path)):
+        for source in (one_tile, bytearray(one_tile), memoryview(one_tile), path, str(path)):
             assert onedpiece.is_odp(source)
             assert onedpiece.info(source)["tokens"] == 64
             assert onedpiece.open(source).to_bytes() == one_tile
@@ -116,6 +119,12 @@ class TestFiles:
         data = build(Header(9, 6, 2, UNKNOWN), np.ones((1, 2), int), [Chunk(ALPHA, b"\x04")])
         with pytest.raises(errors.DamagedFile, match="transparency"):
             onedpiece.verify(data)
+
+    def test_the_warning_of_a_truncated_file_names_the_line_of_the_caller(self, one_tile):
+        for decode in (onedpiece.decode, onedpiece.Codec(device="cpu").decode):
+            with pytest.warns(onedpiece.TruncatedFileWarning) as caught:
+                decode(one_tile[:-9])
+            assert [warning.filename for warning in caught] == [__file__]
 
     def test_files_opened_can_be_decoded(self, one_tile):
         image = onedpiece.open(one_tile)
@@ -162,8 +171,21 @@ class TestFromTokens:
         image = EncodedImage.from_bytes(data)
         same = EncodedImage.from_tokens(image.tokens, image.width, image.height)
         assert same.to_bytes() == data
-        assert (same.mode, same.num_tokens, same.is_truncated) == ("RGB", 40, False)
+        assert (same.mode, same.total_tokens, same.is_truncated) == ("RGB", 40, False)
         assert same.info() == image.info()
+
+    def test_the_model_is_a_name_a_directory_or_a_model(self, codec):
+        tokens = np.zeros((1, 4), int)
+        expected = EncodedImage.from_tokens(tokens, 256, 256).to_bytes()
+        for model in (codec.model, codec.model.path, str(codec.model.path), "default"):
+            assert EncodedImage.from_tokens(tokens, 256, 256, model=model).to_bytes() == expected
+
+    def test_tiles_of_unequal_counts_are_not_filled_up(self, make_picture):
+        flat = Image.new("RGB", (700, 300), (90, 120, 60))
+        flat.paste(make_picture(250, 300), (0, 0))
+        image = onedpiece.open(onedpiece.encode(flat, 32, adaptive=True))
+        with pytest.raises(errors.OdpError, match="fewer tokens than others"):
+            image.with_equal_counts()
 
     def test_tokens_are_not_changed_from_outside(self, one_tile):
         image = EncodedImage.from_bytes(one_tile)
@@ -180,6 +202,7 @@ class TestFromTokens:
             (np.full((1, 4), -1), (256, 256)),
             (np.zeros((1, 4)), (256, 256)),
             (np.zeros((1, 4), int), (0, 256)),
+            (np.zeros((3, 4), int), (400, 200)),
         ],
     )
     def test_other_tokens_are_refused(self, tokens, size):

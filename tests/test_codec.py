@@ -1,5 +1,6 @@
 """The codec as a library: sizes, prefixes, batches, and what it refuses."""
 
+import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -254,7 +255,7 @@ def test_a_limit_of_ones_own_holds_in_both_directions(codec, make_picture):
     assert small.decode(small.encode(make_picture(100, 100), 4)).size == (100, 100)
 
 
-@pytest.mark.parametrize("wrong", [{"device": "abacus"}, {"batch": 0}])
+@pytest.mark.parametrize("wrong", [{"device": "abacus"}, {"batch": 0}, {"threads": 0}])
 def test_a_codec_that_cannot_work_is_not_made(wrong):
     with pytest.raises(ValueError):
         Codec(**wrong)
@@ -316,7 +317,7 @@ class TestTargets:
     def test_adaptive_gives_more_to_tiles_with_detail_and_the_same_in_all(self, codec, pictures):
         even = parse(codec.encode(pictures["uneven"], 64))
         adapted = parse(codec.encode(pictures["uneven"], Target(tokens=64, adaptive=True)))
-        assert adapted.num_tokens == even.num_tokens
+        assert adapted.total_tokens == even.total_tokens
         assert adapted.counts[0] > 64 > adapted.counts[2]
 
     def test_it_gains_where_pictures_are_uneven(self, codec, pictures):
@@ -410,6 +411,10 @@ class TestSharing:
         for (data, pixels), (same_data, same_pixels) in zip(together, alone, strict=True):
             assert data == same_data
             assert np.abs(pixels.astype(int) - same_pixels).max() <= 1
+
+    def test_it_can_be_pickled_for_other_processes(self, codec, one_tile):
+        copy = pickle.loads(pickle.dumps(codec))
+        assert np.abs(np.asarray(copy.decode(one_tile), int) - codec.decode(one_tile)).max() <= 1
 
     def test_as_a_context_manager_it_drops_its_networks(self, make_picture):
         with Codec(device="cpu") as codec:

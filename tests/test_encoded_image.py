@@ -107,7 +107,7 @@ class TestRoundTrip:
         everything = expected_tokens(content, allocation.total)
         np.testing.assert_array_equal(file.tokens, everything[:, : file.tokens.shape[1]])
         assert not file.is_truncated
-        assert file.num_tokens == file.counts.sum() == allocation.total
+        assert file.total_tokens == file.counts.sum() == allocation.total
         assert sum(sizes(file).values()) == len(data)
 
     def test_sizes_tell_where_the_bytes_are(self):
@@ -147,8 +147,8 @@ class TestCuts:
         }:
             file = parse(data[:length])
             assert file.is_truncated
-            assert file.num_tokens == 8 * (length - front) // 12
-            expected = expected_tokens(content, file.num_tokens)
+            assert file.total_tokens == 8 * (length - front) // 12
+            expected = expected_tokens(content, file.total_tokens)
             np.testing.assert_array_equal(file.tokens, expected[:, : file.tokens.shape[1]])
 
     @pytest.mark.parametrize("length", range(29))
@@ -201,13 +201,17 @@ class TestTruncation:
         whole = build(*content)
         section = sizes(parse(whole))
         cut = whole[: data.draw(st.integers(section["header"] + section["chunks"], len(whole)))]
-        for kept in range(1, parse(cut).num_tokens // content[0].grid.count + 1):
+        for kept in range(1, parse(cut).total_tokens // content[0].grid.count + 1):
             assert truncate(cut, kept) == truncate(whole, kept)
 
-    @pytest.mark.parametrize("tokens", [-1, 0, 5])
-    def test_only_tokens_that_are_there_can_be_kept(self, tokens):
+    def test_only_tokens_that_are_there_can_be_kept(self):
         with pytest.raises(OdpError, match="cannot keep"):
-            truncate(ONE_TILE, tokens)
+            truncate(ONE_TILE, 5)
+
+    @pytest.mark.parametrize("wrong", [{"num_tokens": 0}, {"num_tokens": -1}, {"max_bytes": 0}])
+    def test_nothing_cannot_be_kept(self, wrong):
+        with pytest.raises(ValueError, match="at least 1"):
+            truncate(ONE_TILE, **wrong)
 
     def test_tokens_that_did_not_arrive_cannot_be_kept(self):
         with pytest.raises(OdpError, match="cannot keep"):
@@ -374,7 +378,7 @@ class TestEntropyCoding:
         front = len(whole) - sizes(parse(whole, tables_of=known))["tokens"]
         file = parse(whole[: data.draw(st.integers(front, len(whole) - 1))], tables_of=known)
         assert file.is_truncated
-        expected = expected_tokens(content, file.num_tokens)[:, : file.tokens.shape[1]]
+        expected = expected_tokens(content, file.total_tokens)[:, : file.tokens.shape[1]]
         np.testing.assert_array_equal(file.tokens, expected)
 
     @given(skewed(), st.data())
@@ -418,7 +422,7 @@ class TestEntropyCoding:
     def test_memory_follows_the_data_not_the_promise(self):
         header = Header(16384, 16384, 256, MODEL, entropy_coded=True)
         file = parse(header.pack() + bytes(3), tables_of=known)
-        assert 0 < file.num_tokens < 100
+        assert 0 < file.total_tokens < 100
 
     @given(skewed(), st.data())
     def test_damaged_files_raise_nothing_but_our_own_errors(self, content, data):

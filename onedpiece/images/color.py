@@ -23,7 +23,10 @@ def parse_color(color: str | Color | None) -> Color | None:
     """
     if color is None:
         return None
-    red, green, blue = ImageColor.getrgb(color)[:3] if isinstance(color, str) else color
+    try:
+        red, green, blue = ImageColor.getrgb(color)[:3] if isinstance(color, str) else color
+    except (TypeError, ValueError):
+        raise ValueError(f"{color!r} is not a colour: 'white', '#20a0ff' or (r, g, b)") from None
     if not all(0 <= level <= 255 for level in (red, green, blue)):
         raise ValueError(f"{color} is not a colour: levels are 0 to 255")
     return red, green, blue

@@ -25,6 +25,8 @@ INFO_KEYS = {"exif": ("exif",), "icc": ("icc_profile",), "xmp": ("xmp", "XML:com
 
 def check_kinds(kinds: Iterable[str]) -> frozenset[str]:
     """The kinds of metadata as a set. Raises ValueError for one that is unknown."""
+    if isinstance(kinds, str):
+        raise ValueError("metadata is a list of kinds, such as ['exif'], not a string")
     wanted = frozenset(kinds)
     if not wanted <= set(INFO_KEYS):
         raise ValueError(f"metadata is of the kinds {', '.join(INFO_KEYS)}")

@@ -1,0 +1,1 @@
+"""The tokenizers as PyTorch modules, and `Tokenizer`, which loads them."""

@@ -8,9 +8,9 @@ and noise synthesis of JPEG XL add noise with strengths set by hand.
 
 The noise is new in every training step and the strengths are smooth, so that the network can hardly
 draw a pattern with them. This is why LPIPS may be a training loss of this module
-(docs/training.md); `onedpiece.bench.ablations.grain` measures repeated patterns. When decoding, the noise is
-one fixed field for each band, with signs that follow from the first token, so that the same tokens
-give the same image.
+(docs/training.md); `onedpiece.bench.ablations.grain` measures repeated patterns. When decoding, the
+noise is one fixed field for each band, with signs that follow from the first token, so that the
+same tokens give the same image.
 """
 
 from __future__ import annotations

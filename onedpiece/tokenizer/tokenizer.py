@@ -46,7 +46,12 @@ class Tokenizer:
 
     def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
         self.model = model
+        self._options = device, threads
         self._runtime = OnnxRuntime(model, device, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without its networks, for the workers of a data loader."""
+        return Tokenizer, (self.model, *self._options)
 
     @classmethod
     def from_pretrained(
@@ -68,6 +73,8 @@ class Tokenizer:
         """
         if isinstance(images, Image.Image):
             images = [images]
+        if not images:
+            return np.zeros((0, TILE, TILE, 3), np.uint8)
         squares = [_square(Image.fromarray(from_pillow(image).pixels)) for image in images]
         return np.stack(squares)
 
@@ -128,16 +135,20 @@ class Tokenizer:
         """The vectors of tokens: integers (B, K) -> float (B, K, dim); needs PyTorch."""
         import torch
 
+        _counts(tokens, None, None)
         _check_range(tokens if isinstance(tokens, np.ndarray) else tokens.cpu().numpy())
         if isinstance(tokens, np.ndarray):
             vectors: Any = self.codes(torch.from_numpy(tokens.astype(np.int64)))
             return vectors.numpy()
-        with torch.inference_mode():
+        with torch.no_grad():
             return self._module_on(tokens.device).quantize.codes(tokens.long())
 
     @cached_property
     def module(self) -> OneDPiece:
-        """The PyTorch module, float32, in evaluation mode on the CPU: for gradients.
+        """The PyTorch module, float32, in evaluation mode: for gradients.
+
+        It is on the CPU at first, and then on the device of the last tensor that was encoded or
+        decoded.
 
         Raises OdpError if PyTorch is not installed, ModelError for int8 weights.
         """
@@ -185,9 +196,11 @@ class Tokenizer:
         if not pixels.is_floating_point() or tuple(pixels.shape[1:]) != (3, TILE, TILE):
             raise ValueError(f"pixels must be float (B, 3, 256, 256), not {_describe(pixels)}")
         if pixels.numel() and not 0 <= float(pixels.min()) <= float(pixels.max()) <= 1:
-            raise ValueError("pixels must be 0 to 1: pixels in -1..1 need (pixels + 1) / 2")
+            raise ValueError(
+                "pixels must be 0 to 1: -1..1 needs (pixels + 1) / 2, and 0..255 needs pixels / 255"
+            )
         encode = self._module_on(pixels.device).encode
-        with torch.inference_mode():
+        with torch.no_grad():
             return _in_batches(encode, pixels, pixels.new_zeros((0, MAX_TOKENS)).long())
 
     def _decode_array(self, tokens: NDArray[np.integer], realism: float) -> NDArray[np.uint8]:
@@ -199,7 +212,7 @@ class Tokenizer:
 
         module = self._module_on(tokens.device)
         options = {"grain": realism} if module.config.grain else {}
-        with torch.inference_mode():
+        with torch.no_grad():
             return module.decode(tokens.long(), **options).clamp(0, 1)
 
     def _module_on(self, device: Any) -> Any:
@@ -218,10 +231,14 @@ def _counts(
     tokens: Any, num_tokens: int | None, lengths: Sequence[int] | NDArray[np.integer] | None
 ) -> NDArray[np.int64]:
     """How many tokens of each picture count, (B,). Raises ValueError."""
+    if not hasattr(tokens, "ndim"):
+        raise ValueError("tokens must be a NumPy array or a PyTorch tensor")
     if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= MAX_TOKENS:
         raise ValueError(f"tokens must be (B, K) with K in 1..256, not {tuple(tokens.shape)}")
     batch, most = tokens.shape
-    counts = np.full(batch, most) if lengths is None else np.asarray(lengths, np.int64)
+    counts = np.full(batch, most) if lengths is None else np.asarray(lengths)
+    if not np.issubdtype(counts.dtype, np.integer):
+        raise ValueError("lengths must be integers")
     if counts.shape != (batch,) or not all(1 <= count <= most for count in counts):
         raise ValueError(f"lengths must be {batch} numbers in 1..{most}")
     if num_tokens is None:

@@ -1,0 +1,1 @@
+"""Fitting and training. `python -m onedpiece.training` runs it; docs/training.md explains it."""

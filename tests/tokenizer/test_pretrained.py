@@ -1,5 +1,7 @@
 """`Tokenizer`: what a researcher loads."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,6 +103,8 @@ class TestNumpy:
             (np.zeros(4, int), {}),
             (np.zeros((1, 4), int), {"lengths": [5]}),
             (np.zeros((1, 4), int), {"lengths": [1, 2]}),
+            (np.zeros((1, 4), int), {"lengths": [2.7]}),
+            ([[1, 2]], {}),
             (np.zeros((1, 4), int), {"num_tokens": 0}),
             (np.zeros((1, 4), int), {"realism": 1.5}),
         ],
@@ -129,6 +133,12 @@ class TestTorch:
         same = tokenizer.decode(tokens, 32)
         assert np.abs(decoded.permute(0, 2, 3, 1).numpy() * 255 - same).max() < 1
 
+    def test_tokens_and_codes_can_be_trained_on(self, tokenizer, tensor):
+        tokens = tokenizer.encode(tensor[:1])
+        embedding, linear = self.torch.nn.Embedding(4096, 2), self.torch.nn.Linear(12, 1)
+        (embedding(tokens).sum() + linear(tokenizer.codes(tokens)).sum()).backward()
+        assert linear.weight.grad.abs().sum() > 0
+
     def test_pixels_from_minus_1_are_refused(self, tokenizer, tensor):
         with pytest.raises(ValueError, match=r"-1\.\.1"):
             tokenizer.encode(tensor * 2 - 1)
@@ -150,6 +160,11 @@ class TestTorch:
 def test_tokens_become_bytes_without_pixels(tokenizer, tokens, codec, make_picture):
     image = EncodedImage.from_tokens(tokens[0, :64], 256, 256)
     assert image.to_bytes() == codec.encode(make_picture(seed=0), 64)
+
+
+def test_it_can_be_pickled_for_the_workers_of_a_data_loader(tokenizer, tokens):
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert (copy.decode(tokens[:1, :4]) == tokenizer.decode(tokens[:1, :4])).all()
 
 
 def test_a_saved_tokenizer_can_be_loaded(tokenizer, tokens, tmp_path):
