@@ -267,6 +267,7 @@ class EncodedImage:
         entropy_coded = self._coded_payload[1] if self._source is None else header.entropy_coded
         front, alpha = len(self.front.pack(entropy_coded)), self.chunk(ALPHA)
         chunks = len(pack_chunks(self.chunks))
+        sections = {"header": front - chunks, "chunks": chunks, "tokens": size - front}
         return {
             "width": header.width,
             "height": header.height,
@@ -281,11 +282,7 @@ class EncodedImage:
             "tokens_here": None if self._no_tables else self.total_tokens,
             "model": header.model.hex(),
             "bytes": size,
-            "bytes_by_section": {
-                "header": front - chunks,
-                "chunks": chunks,
-                "tokens": size - front,
-            },
+            "bytes_by_section": sections,
             "alpha_bytes": 0 if alpha is None else len(alpha),
             "metadata": [
                 name for name, number in METADATA_TYPES.items() if self.chunk(number) is not None
