@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,10 +81,10 @@ def randomise():
             # Tokens of a block have coefficients of their own, as fitted ones do.
             for label in range(shape.classes):
                 for block in range(len(shape.blocks)):
-                    here = tables.block_of == block
+                    in_block = tables.block_of == block
                     chosen = torch.randperm(3 * shape.frequencies**2, generator=random)
-                    chosen = chosen[: int(here.sum()) * shape.dim].reshape(-1, shape.dim)
-                    tables.order[label, here] = chosen.int()
+                    chosen = chosen[: int(in_block.sum()) * shape.dim].reshape(-1, shape.dim)
+                    tables.order[label, in_block] = chosen.int()
         return model
 
     return fill
@@ -116,10 +117,22 @@ def published(paper, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def installed_paper(paper, published, tmp_path_factory):
-    """The model that it becomes."""
+    """The model that it becomes; exported once for all test processes."""
     from onedpiece.export.published import install
+    from onedpiece.models.registry import read_model
 
-    folder = tmp_path_factory.mktemp("installed")
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "installed"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 300
+        while not (folder / "paper" / "model.json").exists():
+            assert time.monotonic() < deadline, "another process has not exported the model"
+            time.sleep(0.2)
+        return read_model(folder / "paper")
     return install(published, folder, "paper", paper, commit="0" * 40)
 
 
@@ -145,7 +158,7 @@ def two_tiles(codec, make_picture) -> bytes:
 
 @pytest.fixture(scope="session")
 def uninstalled(codec) -> bytes:
-    """An .odp file of a model that is not installed here."""
+    """An .odp file of a model that is not installed."""
     from odp_files import build
 
     from onedpiece.bitstream.header import Header

@@ -447,8 +447,10 @@ class TestPicturesThatAreNoPhotographs:
             draw.text((70, 50 + 16 * line), "The quick brown fox", fill=(30, 30, 30))
         decoded = codec.decode(codec.encode(screen))
         for box in ((10, 5, 250, 35), (5, 60, 55, 250), (200, 60, 250, 250)):
-            there, here = (np.asarray(p.crop(box), float).mean((0, 1)) for p in (screen, decoded))
-            assert np.abs(there - here).max() < 12
+            original, result = (
+                np.asarray(p.crop(box), float).mean((0, 1)) for p in (screen, decoded)
+            )
+            assert np.abs(original - result).max() < 12
 
     def test_noise_does_not_blow_up(self, codec):
         noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
@@ -459,11 +461,11 @@ class TestPicturesThatAreNoPhotographs:
 @pytest.fixture(scope="module", params=[64, 256])
 def coded_kodak(request, codec, shared):
     """Full pictures of several tiles, and what comes back of them."""
-    found = []
+    pairs = []
     for path in sorted((shared / "eval/full").glob("*.png")):
         original = Image.open(path).convert("RGB")
-        found.append((original, codec.decode(codec.encode(original, request.param))))
-    return found
+        pairs.append((original, codec.decode(codec.encode(original, request.param))))
+    return pairs
 
 
 class TestSeams:

@@ -81,9 +81,9 @@ def seen(samples: np.ndarray, kind: int, depth: int) -> tuple[np.ndarray, np.nda
 
 def check(picture, colours, alpha, off_by=1.0):
     """Colours match wherever anybody sees them; so does transparency."""
-    found = picture.alpha if picture.alpha is not None else np.full(alpha.shape, 255)
-    np.testing.assert_allclose(found, alpha, atol=1)
-    visible = found > 0
+    opacity = picture.alpha if picture.alpha is not None else np.full(alpha.shape, 255)
+    np.testing.assert_allclose(opacity, alpha, atol=1)
+    visible = opacity > 0
     np.testing.assert_allclose(picture.pixels[visible].astype(float), colours[visible], atol=off_by)
 
 

@@ -92,9 +92,9 @@ class TestWheel:
     ],
 )
 def test_every_platform_gets_exactly_one_onnx_runtime(system, machine, expected):
-    here = {"sys_platform": system, "platform_machine": machine}
+    environment = {"sys_platform": system, "platform_machine": machine}
     requirements = map(Requirement, PROJECT["dependencies"])
-    chosen = [r.name for r in requirements if r.marker is None or r.marker.evaluate(here)]
+    chosen = [r.name for r in requirements if r.marker is None or r.marker.evaluate(environment)]
     assert [name for name in chosen if name.startswith("onnxruntime")] == [expected]
 
 

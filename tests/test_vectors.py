@@ -39,8 +39,8 @@ def test_valid_files_hold_what_is_written_beside_them(name):
     levels = expected["levels"]
     assert file.allocation.levels == (None if levels is None else tuple(levels))
     assert [[chunk.type, chunk.data.hex()] for chunk in file.chunks] == expected["parts"]
-    found = [known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)]
-    assert found == expected["tokens"]
+    tokens = [known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)]
+    assert tokens == expected["tokens"]
 
 
 @named("invalid")

@@ -70,8 +70,8 @@ class TestSequence:
 
     def test_equal_levels_are_as_good_as_none(self):
         for level in range(LEVELS):
-            ours = Allocation(100, (level,) * 7).sequence(7, 100)
-            for one, other in zip(ours, Allocation(100).sequence(7, 100), strict=True):
+            shared = Allocation(100, (level,) * 7).sequence(7, 100)
+            for one, other in zip(shared, Allocation(100).sequence(7, 100), strict=True):
                 np.testing.assert_array_equal(one, other)
 
     def test_the_largest_picture_is_quick(self):

@@ -122,8 +122,8 @@ class TestAgainstConstriction:
     @given(tables(), st.data())
     def test_it_decodes_ours(self, table, data):
         symbols = data.draw(st.lists(st.integers(0, len(table) - 2), min_size=1, max_size=60))
-        ours = encode(symbols, [table] * len(symbols))
-        words = np.frombuffer(ours + bytes(-len(ours) % 4), ">u4").astype(np.uint32)
+        expected = encode(symbols, [table] * len(symbols))
+        words = np.frombuffer(expected + bytes(-len(expected) % 4), ">u4").astype(np.uint32)
         decoder = constriction.stream.queue.RangeDecoder(words)
         assert decoder.decode(self.model(table), len(symbols)).tolist() == symbols
 
@@ -132,5 +132,5 @@ class TestAgainstConstriction:
         symbols = data.draw(st.lists(st.integers(0, len(table) - 2), min_size=1, max_size=60))
         encoder = constriction.stream.queue.RangeEncoder()
         encoder.encode(np.array(symbols, np.int32), self.model(table))
-        theirs = encoder.get_compressed().astype(">u4").tobytes() + bytes(8)
-        assert decode(theirs, [table] * len(symbols))[0].tolist() == symbols
+        other_stream = encoder.get_compressed().astype(">u4").tobytes() + bytes(8)
+        assert decode(other_stream, [table] * len(symbols))[0].tolist() == symbols

@@ -20,8 +20,8 @@ def test_groups_cover_all_codes():
 
 @given(arrays(np.int64, 4096, elements=st.integers(0, 10**6)))
 def test_frequencies_are_positive_and_add_up(counts):
-    found = frequencies(counts)
-    assert found.min() >= 1 and found.sum() == TOTAL
+    computed = frequencies(counts)
+    assert computed.min() >= 1 and computed.sum() == TOTAL
 
 
 def test_frequent_codes_take_fewer_bits():

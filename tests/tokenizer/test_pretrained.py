@@ -122,9 +122,9 @@ class TestTorch:
         return self.torch.tensor(pixels).permute(0, 3, 1, 2) / 255
 
     def test_tensors_give_int64_tokens(self, tokenizer, tensor, tokens):
-        found = tokenizer.encode(tensor)
-        assert found.dtype == self.torch.int64
-        assert (found.numpy() == tokens).mean() > 0.95  # rounding decides between some codes
+        int_tokens = tokenizer.encode(tensor)
+        assert int_tokens.dtype == self.torch.int64
+        assert (int_tokens.numpy() == tokens).mean() > 0.95  # rounding decides between some codes
 
     def test_tokens_give_pictures_in_0_to_1(self, tokenizer, tokens):
         decoded = tokenizer.decode(self.torch.from_numpy(tokens.astype(np.int64)), 32)
