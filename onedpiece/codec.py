@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,7 +47,7 @@ class Codec:
 
     def __init__(
         self,
-        model: str = DEFAULT,
+        model: str | Path = DEFAULT,
         device: str = "auto",
         threads: int | None = None,
         batch: int = 8,

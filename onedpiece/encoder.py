@@ -77,6 +77,36 @@ class _Source:
         return chunks
 
 
+class _Job(NamedTuple):
+    """A picture, and its encoded image with all tokens that the encoder gives."""
+
+    source: _Source
+    image: EncodedImage
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a search is to improve.
+
+    image:     as much of the job's image as the target asks for.
+    is_enough: whether it meets the target; better tokens may reach decibels that it does not.
+    """
+
+    job: _Job
+    image: EncodedImage
+    is_enough: bool
+
+    def tiles(self) -> Iterator[_SearchTile]:
+        """The tiles with all their tokens, and how many of these the image has."""
+        source = self.job.source
+        sizes = source.header.grid.valid_sizes()
+        counts = self.image.counts.clip(min=1)
+        for tile, tokens, count, size in zip(
+            source.tiles(), self.job.image.tokens, counts, sizes, strict=True
+        ):
+            yield _SearchTile(tile, tokens, int(count), size)
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Encodes pictures with one model.
@@ -103,17 +133,14 @@ class Encoder:
         Raises TargetNotReached, DeviceError or ModelError.
         """
         sources = [_Source(picture, _header(picture, self.model)) for picture in pictures]
-        images = self._with_all_tokens(sources, target, progress if effort == 1 else None)
-        if effort == 1:
-            return [
-                self._meet(source, image, target)
-                for source, image in zip(sources, images, strict=True)
-            ]
-        return self._search(sources, images, target, ROUNDS[effort], progress)
+        jobs = self._with_all_tokens(sources, target, progress if effort == 1 else None)
+        if effort > 1:
+            return self._search(jobs, target, ROUNDS[effort], progress)
+        return [self._meet(job.source, job.image, target) for job in jobs]
 
     def _with_all_tokens(
         self, sources: Sequence[_Source], target: Target, progress: Progress | None
-    ) -> list[EncodedImage]:
+    ) -> list[_Job]:
         """All 256 tokens of every tile, and levels of the tiles if the target is adaptive."""
         tiles = (
             tile
@@ -121,19 +148,17 @@ class Encoder:
             for tile in (source.measured_tiles() if target.adaptive else source.tiles())
         )
         tokens = self._tokens(tiles, progress)
-        images = []
+        jobs = []
         for source in sources:
-            header = source.header
-            count = header.grid.count
+            count = source.header.grid.count
             tile_tokens = np.stack(list(islice(tokens, count)))
             levels = rate_control.levels(source.details) if count > 1 else None
             allocation = Allocation(count * MAX_TOKENS, levels)
-            images.append(
-                EncodedImage.build(
-                    header, tile_tokens, source.chunks(), allocation, self.model.tables
-                )
+            image = EncodedImage.build(
+                source.header, tile_tokens, source.chunks(), allocation, self.model.tables
             )
-        return images
+            jobs.append(_Job(source, image))
+        return jobs
 
     def _tokens(
         self, tiles: Iterable[np.ndarray], progress: Progress | None
@@ -150,51 +175,34 @@ class Encoder:
         )
 
     def _search(
-        self,
-        sources: Sequence[_Source],
-        images: Sequence[EncodedImage],
-        target: Target,
-        rounds: int,
-        progress: Progress | None,
+        self, jobs: Sequence[_Job], target: Target, rounds: int, progress: Progress | None
     ) -> list[EncodedImage]:
         """Images of better tokens, no more of them than without a search.
 
         Further tokens were chosen to follow the old ones, and would make the picture worse.
         """
-        drafts = [
-            self._draft(source, image, target)
-            for source, image in zip(sources, images, strict=True)
-        ]
-        tiles = (
-            tile
-            for source, image, (draft, _) in zip(sources, images, drafts, strict=True)
-            for tile in _search_tiles(source, image, draft)
-        )
+        drafts = [self._draft(job, target) for job in jobs]
+        tiles = (tile for draft in drafts for tile in draft.tiles())
         better = self._improve(tiles, rounds, progress)
         results = []
-        for source, (draft, is_enough) in zip(sources, drafts, strict=True):
-            tokens = np.stack(list(islice(better, draft.header.grid.count)))
+        for draft in drafts:
+            image = draft.image
+            tokens = np.stack(list(islice(better, image.header.grid.count)))
             try:
-                results.append(self._meet(source, draft.with_tokens(tokens), target))
+                results.append(self._meet(draft.job.source, image.with_tokens(tokens), target))
             except TargetNotReached:
-                if not is_enough:
+                if not draft.is_enough:
                     raise
-                results.append(draft)
+                results.append(image)
         return results
 
-    def _draft(
-        self, source: _Source, image: EncodedImage, target: Target
-    ) -> tuple[EncodedImage, bool]:
-        """The image to improve, and whether it meets the target.
-
-        A target in decibels may be reached by better tokens only.
-        """
+    def _draft(self, job: _Job, target: Target) -> _Draft:
         try:
-            return self._meet(source, image, target), True
+            return _Draft(job, self._meet(job.source, job.image, target), True)
         except TargetNotReached:
             if target.psnr is None:
                 raise
-            return image, False
+            return _Draft(job, job.image, False)
 
     def _improve(
         self, tiles: Iterable[_SearchTile], rounds: int, progress: Progress | None
@@ -204,16 +212,6 @@ class Encoder:
             yield from improve(self.runtime, pixels, tokens, counts, valid_sizes, rounds)
             if progress:
                 progress(len(group))
-
-
-def _search_tiles(
-    source: _Source, image: EncodedImage, draft: EncodedImage
-) -> Iterator[_SearchTile]:
-    """The tiles of a picture, all tokens of `image`, and the counts of `draft`."""
-    sizes = source.header.grid.valid_sizes()
-    counts = draft.counts.clip(min=1)
-    for tile, tokens, count, size in zip(source.tiles(), image.tokens, counts, sizes, strict=True):
-        yield _SearchTile(tile, tokens, int(count), size)
 
 
 def _header(picture: Picture, model: Model) -> Header:
