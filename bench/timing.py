@@ -14,10 +14,15 @@ from dataclasses import dataclass
 # The peak memory of a process includes that of the process that forked it. A small launcher in
 # between keeps the memory of the benchmark out of the result.
 _LAUNCHER = """
-import resource, subprocess, sys, time
+import subprocess, sys, time
 start = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+seconds = time.perf_counter() - start
+try:
+    import resource
+    print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+except ImportError:  # not on Windows
+    print(seconds, "nan")
 """
 
 
