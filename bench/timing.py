@@ -52,7 +52,7 @@ def spread(seconds: list[float]) -> Spread:
     return Spread(median, low, high)
 
 
-def process(arguments: list[str]) -> tuple[float, int]:
+def process(arguments: list[str]) -> tuple[float, float]:
     """Run a command (not on Windows): wall seconds and peak resident memory in bytes.
 
     Raises CalledProcessError if the command fails.
@@ -60,7 +60,7 @@ def process(arguments: list[str]) -> tuple[float, int]:
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
     output = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
     seconds, peak = output.split()
-    return float(seconds), int(peak) * (1 if sys.platform == "darwin" else 1024)
+    return float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def machine() -> str:
