@@ -122,7 +122,9 @@ class TestRefusal:
                 return os.mkdir, (str(target),)
 
         path = save({"latent_tokens": Hostile()}, _use_new_zipfile_serialization=not old)
-        self.refused(path, paper, "not a state dict" if old else "refused: it holds more than tensors")
+        self.refused(
+            path, paper, "not a state dict" if old else "refused: it holds more than tensors"
+        )
         assert not target.exists()
 
     def test_a_bare_pickle(self, tmp_path, paper):
