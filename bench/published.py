@@ -25,7 +25,7 @@ from onedpiece.models.registry import Model, find
 from onedpiece.runtime.onnx import OnnxRuntime
 
 PICTURE = PICTURES / "coffee.png"
-REST_SECONDS = 0.2  # after a run its threads spin for a while and would slow the other runtime
+REST_SECONDS = 0.2  # threads keep spinning after a run, which would slow the other runtime
 BATCHES = (1, 64)  # on a GPU
 GPU_TYPES = ("float32", "bfloat16")
 
@@ -65,7 +65,11 @@ def published(
 ) -> None:
     """Print the speed of both runtimes, warm and cold, and their peak memory.
 
-    in_pytorch: the same model in a precision that PyTorch runs, if `name` is an int8 model.
+    name:       name or directory of the model for ONNX Runtime.
+    in_pytorch: the same model in another precision for PyTorch, which cannot run int8; the same
+                if None.
+    threads:    CPU threads of each runtime.
+    device:     "cpu" or "cuda".
 
     Raises OdpError if PyTorch is not installed.
     """
@@ -93,6 +97,7 @@ def compare(
 ) -> Comparison:
     """Time both in turn, with rests, after one run of each to warm up.
 
+    runs:        number of timed runs of each.
     synchronize: waits until a device has finished.
     """
     times: tuple[list[float], list[float]] = ([], [])
@@ -136,7 +141,7 @@ def _cold(model: Model, reference: Model, threads: int, runs: Runs) -> None:
 def _commands(
     model: Model, reference: Model, threads: int, folder: Path
 ) -> dict[str, tuple[list[str], list[str]]]:
-    """Verb -> the command of `odp` and the command of the PyTorch run."""
+    """For each verb, the command of `odp` and the command of the PyTorch run."""
     odp = [sys.executable, "-m", "onedpiece.cli"]
     options = ["--force", "--device", "cpu", "--threads", str(threads)]
     options += ["--model", str(model.path)]
@@ -159,7 +164,7 @@ def _commands(
 
 
 def _on_gpu(model: Model, reference: Model, threads: int, runs: Runs) -> None:
-    """Single pictures and batches, with PyTorch in each number type."""
+    """Time each batch size, with PyTorch in each data type."""
     import torch
 
     from onedpiece.bench.eager import eager

@@ -25,10 +25,12 @@ def install(
 
     The directory appears when it is complete.
 
-    path:   see `load_published`, as for `config`.
+    path:   as in `load_published`.
+    folder: folder of models, such as the first of `user_folders`.
     name:   name of the model; that of its configuration if None.
+    config: as in `load_published`.
     force:  replace a model of this name.
-    source: where the file is from, for the manifest.
+    source: where the file comes from, for the manifest.
 
     Raises ModelError if the file is not a published model of 256 tokens, and OutputError if
     something has this name already and `force` is not set.
@@ -36,8 +38,8 @@ def install(
     module = load_published(path, config)
     if module.config.tokens != MAX_TOKENS:
         raise ModelError(
-            f"{path} is {module.config.name}, whose tokens have no prefixes, so that files cannot "
-            "hold them: onedpiece.tokenizer.published.load_published reads it in Python"
+            f"{path} is {module.config.name}, whose tokens have no prefixes, so .odp files cannot "
+            "hold them (load_published in onedpiece.tokenizer.published reads it in Python)"
         )
     final = folder / (name or module.config.name)
     check_free(final, force)

@@ -1,12 +1,11 @@
 """Published models, and their download from the Hugging Face hub with `huggingface_hub`.
 
-Its environment variables apply: HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids the network, and
+Its environment variables apply: HF_ENDPOINT sets a mirror, HF_HUB_OFFLINE forbids the network, and
 HF_HOME and HF_HUB_CACHE set the folder of the cache.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,19 @@ from onedpiece.models.registry import sha256
 
 @dataclass(frozen=True)
 class Published:
-    """Where a model is published: repository of the hub, commit or branch, and file.
+    """Where a model is published: a file of a repository of the hub, at a commit or branch.
 
-    The authors publish no tags, and a branch can move. A commit is given where somebody is known to
-    have run the model of it. A branch is resolved to a commit, which the manifest of the installed
-    model keeps.
+    The authors publish no tags, and a branch can move. A commit is pinned where a public source
+    names the one that it used. A branch is resolved to a commit, which the manifest of the
+    installed model keeps.
+
+    sha256: SHA-256 of the file at `revision`, hexadecimal; empty if it is not known.
     """
 
     repository: str
     revision: str = "main"
     file: str = "pytorch_model.bin"
+    sha256: str = ""
 
 
 PUBLISHED = {
@@ -60,20 +62,28 @@ class Download:
 
 
 def download(name: str, revision: str | None = None) -> Download:
-    """Fetch the state dict of a published model, or take it from the cache of `huggingface_hub`.
+    """Download the state dict of a published model, or take it from the cache.
 
-    revision: a commit or branch; that of `PUBLISHED` if None.
+    A download that breaks off is resumed; `huggingface_hub` gives up after five attempts in a row
+    that bring nothing.
 
-    Raises DownloadError if the name or revision is unknown, without a network, and if the file is
-    damaged.
+    revision: a commit or branch; that of `PUBLISHED` if None. Only that one has a known SHA-256.
+
+    Raises DownloadError if the name or revision is unknown, if the hub cannot be reached, and if
+    the file is damaged or not the pinned one.
     """
     if name not in PUBLISHED:
         raise DownloadError(f"no published model '{name}': there are {', '.join(PUBLISHED)}")
     published = PUBLISHED[name]
-    revision = revision or published.revision
-    path = _fetch(published, revision)
-    _check(path)
-    return Download(path, published.repository, revision, path.parent.name)
+    path = _fetch(published, revision or published.revision)
+    checksum = _check_damage(path)
+    if not revision and published.sha256 and checksum != published.sha256:
+        raise DownloadError(
+            f"{published.file} of {published.repository} is not the file that this version of odp "
+            f"knows: its SHA-256 is {checksum} instead of {published.sha256} "
+            f"(--revision {published.revision} installs it nevertheless)"
+        )
+    return Download(path, published.repository, revision or published.revision, path.parent.name)
 
 
 def _fetch(published: Published, revision: str) -> Path:
@@ -84,47 +94,56 @@ def _fetch(published: Published, revision: str) -> Path:
             HfHubHTTPError,
             HFValidationError,
             LocalEntryNotFoundError,
+            RepositoryNotFoundError,
         )
     except ImportError as error:
         raise missing_extra("downloading", error) from error
     repository, file = published.repository, published.file
-    by_hand = f"or fetch {file} of {repository} elsewhere and `odp models import` it"
+    endpoint = constants.ENDPOINT
+    manually = f"get {file} of {repository} in another way and run `odp models import {file}`"
     try:
         return Path(hf_hub_download(repository, file, revision=revision))
     except LocalEntryNotFoundError as error:
         reason = (
             "HF_HUB_OFFLINE is set"
             if constants.HF_HUB_OFFLINE
-            else f"{constants.ENDPOINT} does not answer ({_first_line(error.__cause__ or error)})"
+            else f"{endpoint} cannot be reached ({_first_line(error.__cause__ or error)})"
         )
         raise DownloadError(
-            f"{reason} and {repository} is not in the cache at revision {revision}: "
-            f"try again with a network, {by_hand}"
+            f"{reason}, and {repository} is not in the cache at revision {revision}: try again "
+            f"online, set HF_ENDPOINT to a mirror, or {manually}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise DownloadError(
+            f"{endpoint} has no public repository {repository}: it may have been renamed or "
+            f"removed; {manually}"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
         newest = "" if revision == "main" else " (--revision main is the newest)"
         raise DownloadError(
-            f"{constants.ENDPOINT} does not have {file} of {repository} at revision "
-            f"{revision}: {_first_line(error)}{newest}"
+            f"{endpoint} does not have {file} of {repository} at revision {revision}: "
+            f"{_first_line(error)}{newest}"
         ) from error
     except Exception as error:  # of the disk, and of any HTTP library that is used
         raise DownloadError(
-            f"the download of {repository} failed: {_first_line(error)}; try again, {by_hand}"
+            f"the download of {repository} failed: {_first_line(error)}; try again, or {manually}"
         ) from error
 
 
-def _check(path: Path) -> None:
-    """Remove a damaged file from the cache. Raises DownloadError.
+def _check_damage(path: Path) -> str:
+    """The SHA-256 of a file in the cache, which is removed if it is damaged.
 
     The hub names large files by their SHA-256, which `huggingface_hub` does not check.
+
+    Raises DownloadError if it is damaged.
     """
     blob = path.resolve()
-    if not re.fullmatch(f"[0-9a-f]{{{hashlib.sha256().digest_size * 2}}}", blob.name):
-        return
-    if sha256(blob) != blob.name:
+    checksum = sha256(blob)
+    if re.fullmatch("[0-9a-f]{64}", blob.name) and checksum != blob.name:
         blob.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise DownloadError(f"{path.name} is damaged and was removed from the cache: pull it again")
+    return checksum
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,16 +13,16 @@ from onedpiece.tokenizer.state_dict import check_entries, read_state
 from onedpiece.tokenizer.weights import empty
 
 PUBLISHED_PREFIXES = {"head.ffn.": "decoder.ffn."}
-"""Prefixes of entries in `PaperOneDPiece` that differ from those in published state dicts."""
+"""Prefixes of parameter names: in `PaperOneDPiece` -> in published state dicts."""
 
 
 def load_published(path: Path, config: Config | None = None) -> OneDPiece:
     """The module of a published state dict, float32, in evaluation mode on the CPU.
 
-    path:   `pytorch_model.bin` (a plain state dict that `torch.save` wrote) or a safetensors file.
-    config: configuration of the model; recognised by the shapes if None.
+    path:   `pytorch_model.bin` (a state dict written by `torch.save`) or a safetensors file.
+    config: configuration of the model; if None, it is recognised by the shape of latent_tokens.
 
-    Raises ModelError if the file is no such state dict, or if any name or shape is wrong.
+    Raises ModelError if the file is not a state dict, or if any name or shape is wrong.
     """
     state = read_state(path)
     config = config or _recognise(state, path)
@@ -48,10 +48,10 @@ def _published_name(name: str) -> str:
 
 
 def _recognise(state: dict[str, Tensor], path: Path) -> Config:
-    """The configuration whose latent tokens have the shape of the file's. Raises ModelError."""
+    """The configuration with the shape of the file's latent_tokens. Raises ModelError."""
     latents = state.get("latent_tokens")
     for config in CONFIGS.values():
         shape = (config.tokens, config.encoder.width)
         if config.spectral is None and latents is not None and tuple(latents.shape) == shape:
             return config
-    raise ModelError(f"{path} is none of the published models: latent_tokens has another shape")
+    raise ModelError(f"{path} is not a published model: latent_tokens has none of their shapes")

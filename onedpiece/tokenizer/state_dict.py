@@ -1,7 +1,7 @@
-"""State dicts from files of other people: published models, and weights that training starts from.
+"""Read untrusted state dicts: published models, and weights that training starts from.
 
-Such a file is untrusted. Its size is bounded before it is read, a zip archive must not be
-compressed, and the pickle in it may create nothing but tensors.
+The size of a file is checked before it is read, a zip archive must not be compressed, and the
+pickle in it may create nothing but tensors.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from torch import Tensor
 from onedpiece.errors import ModelError
 
 MAX_BYTES = 4 << 30  # the largest model, L-256, has 2.6 GB in float32
-MAX_PICKLE_BYTES = 1 << 20  # names and shapes of a model's tensors are about a tenth of this
+MAX_PICKLE_BYTES = 1 << 20  # the pickle of a published model is about a tenth of this
 MAX_LISTED = 3  # entries that an error message lists
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU.
 
-    path: what `torch.save` wrote in its zip format, or a safetensors file.
-    Raises ModelError if it is anything else, or if it is too large.
+    The tensors are mapped into memory: a number is read from the disk when it is first used.
+
+    path: a zip file written by `torch.save`, or a safetensors file.
+
+    Raises ModelError if it is neither of them, damaged or too large.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -43,7 +46,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # broken archives and pickles raise exceptions of any type
         raise ModelError(
-            f"{path} is no state dict: neither a complete file of torch.save nor of safetensors"
+            f"{path} is not a state dict: neither a complete file of torch.save nor of safetensors"
         ) from error
     return _plain(state, path)
 
@@ -74,7 +77,7 @@ def _plain(state: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and _is_plain(value) for name, value in state.items()
     ):
-        raise ModelError(f"{path} is no plain state dict of tensors")
+        raise ModelError(f"{path} is not a plain dictionary of tensors")
     return state
 
 
@@ -92,10 +95,10 @@ def check_entries(
 ) -> None:
     """Raise ModelError unless names and shapes are exactly `shapes` and all numbers are finite.
 
-    failure: the beginning of the error message.
+    failure: the first words of the error message.
     """
     wrong = _wrong_shapes(state, shapes) or [
-        f"{name} is not made of finite numbers"
+        f"{name} has numbers that are not finite"
         for name, value in state.items()
         if not (value.is_floating_point() and bool(torch.isfinite(value).all()))
     ]

@@ -93,25 +93,25 @@ class TestRefusal:
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_numbers_that_are_not_finite(self, state, save, paper, bad):
         state["encoder.ln_pre.bias"] = torch.full((32,), bad)
-        self.refused(save(state), paper, "ln_pre.bias is not made of finite numbers")
+        self.refused(save(state), paper, "ln_pre.bias has numbers that are not finite")
 
     def test_integers(self, state, save, paper):
         state["encoder.ln_pre.bias"] = torch.zeros(32, dtype=torch.int64)
-        self.refused(save(state), paper, "not made of finite numbers")
+        self.refused(save(state), paper, "numbers that are not finite")
 
     def test_another_model(self, state, save):
         self.refused(save(state), CONFIGS["one-d-piece-s-256"], "is not one-d-piece-s-256")
 
     def test_the_shape_of_no_published_model(self, save):
-        self.refused(save({"latent_tokens": torch.zeros(256, 100)}), None, "none of the published")
+        self.refused(save({"latent_tokens": torch.zeros(256, 100)}), None, "not a published model")
 
     def test_something_other_than_tensors(self, save, paper):
-        self.refused(save({"latent_tokens": "no tensor"}), paper, "no plain state dict")
-        self.refused(save([torch.zeros(1)]), paper, "no plain state dict")
+        self.refused(save({"latent_tokens": "no tensor"}), paper, "not a plain dictionary")
+        self.refused(save([torch.zeros(1)]), paper, "not a plain dictionary")
 
     def test_a_sparse_tensor(self, state, save, paper):
         state["encoder.ln_pre.bias"] = torch.zeros(32).to_sparse()
-        self.refused(save(state), paper, "no plain state dict")
+        self.refused(save(state), paper, "not a plain dictionary")
 
     @pytest.mark.parametrize("old", [False, True])
     def test_a_pickle_that_executes_code(self, save, paper, tmp_path, old):
@@ -122,25 +122,27 @@ class TestRefusal:
                 return os.mkdir, (str(target),)
 
         path = save({"latent_tokens": Hostile()}, _use_new_zipfile_serialization=not old)
-        self.refused(path, paper, "no state dict" if old else "refused: it holds more than tensors")
+        self.refused(
+            path, paper, "not a state dict" if old else "refused: it holds more than tensors"
+        )
         assert not target.exists()
 
     def test_a_bare_pickle(self, tmp_path, paper):
         (tmp_path / "x.bin").write_bytes(pickle.dumps({}))
-        self.refused(tmp_path / "x.bin", paper, "no state dict")
+        self.refused(tmp_path / "x.bin", paper, "not a state dict")
 
     @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
     def test_a_truncated_file(self, published, tmp_path, paper, share):
         data = published.read_bytes()
         (tmp_path / "truncated.bin").write_bytes(data[: int(share * len(data))])
-        self.refused(tmp_path / "truncated.bin", paper, "no state dict")
+        self.refused(tmp_path / "truncated.bin", paper, "not a state dict")
 
     @pytest.mark.parametrize("code", [b"\x80\x02.", b"\x80\x02}K\x01s.", b"\x80\x02h\x05."])
     def test_a_pickle_that_makes_no_sense(self, tmp_path, paper, code):
         with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
             archive.writestr("archive/data.pkl", code)
             archive.writestr("archive/version", b"3\n")
-        self.refused(tmp_path / "x.bin", paper, "no state dict")
+        self.refused(tmp_path / "x.bin", paper, "not a state dict")
 
     def test_a_compressed_archive(self, tmp_path, paper):
         with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_DEFLATED) as archive:
