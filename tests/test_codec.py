@@ -462,7 +462,7 @@ class TestPicturesThatAreNoPhotographs:
 def coded_kodak(request, codec, shared):
     """Full pictures of several tiles, and what comes back of them."""
     pairs = []
-    for path in sorted((shared / "eval/full").glob("*.png")):
+    for path in sorted((shared / "eval/full").glob("*.png"))[::2]:
         original = Image.open(path).convert("RGB")
         pairs.append((original, codec.decode(codec.encode(original, request.param))))
     return pairs

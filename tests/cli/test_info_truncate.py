@@ -120,9 +120,9 @@ class TestTruncate:
 class TestModelsThatAreNotInstalled:
     """A file whose tokens are coded with the tables of a model in some directory."""
 
-    @pytest.fixture(scope="class")
-    def directory(self, codec, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("elsewhere") / "mine"
+    @pytest.fixture
+    def directory(self, codec, tmp_path):
+        folder = tmp_path / "elsewhere" / "mine"
         shutil.copytree(codec.model.path, folder)
         manifest = json.loads((folder / "model.json").read_text())
         manifest |= {"name": "mine", "fingerprint": "abcdef" + manifest["fingerprint"][6:]}

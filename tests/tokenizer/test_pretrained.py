@@ -117,7 +117,7 @@ class TestNumpy:
 class TestTorch:
     torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def tensor(self, pixels):
         return self.torch.tensor(pixels).permute(0, 3, 1, 2) / 255
 
