@@ -93,7 +93,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]
 
 
 def _end(low: int, width: int) -> tuple[int, int]:
-    """The number with the fewest leading bytes that determine an interval, and how many they are."""
+    """The number with the fewest leading bytes that determine an interval, and their number."""
     count = (_STATE + 8 - width.bit_length()) // 8
     while True:
         unit = 1 << (_STATE - 8 * count)

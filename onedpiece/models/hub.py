@@ -1,7 +1,7 @@
 """Published models, and their download from the Hugging Face hub with `huggingface_hub`.
 
-Its environment variables apply: HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids the network, and
-HF_HOME and HF_HUB_CACHE set the folder of the cache.
+Its environment variables apply: HF_ENDPOINT is the address of a mirror, HF_HUB_OFFLINE disables the
+network, and HF_HOME and HF_HUB_CACHE set the folder of the cache.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from onedpiece.models.registry import sha256
 
 @dataclass(frozen=True)
 class Published:
-    """Where a model is published: repository of the hub, commit or branch, and file.
+    """Where a model is published: repository on the hub, commit or branch, and file.
 
-    The authors publish no tags, and a branch can move. A commit is given where somebody is known to
-    have run the model of it. A branch is resolved to a commit, which the manifest of the installed
-    model keeps.
+    The authors publish no tags, and a branch can move. The revision is a commit if that version of
+    the model is known to have been run. A branch is resolved to a commit, which is stored in the
+    manifest of the installed model.
     """
 
     repository: str
@@ -40,8 +40,10 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Download:
-    """A downloaded file of the hub.
+    """A file downloaded from the hub.
 
+    path: the file in the cache.
+    repository, revision: its source, as in `Published`.
     commit: the commit to which the revision was resolved, 40 hexadecimal digits.
     """
 
@@ -51,7 +53,7 @@ class Download:
     commit: str
 
     def facts(self) -> dict[str, str]:
-        """What the manifest of an installed model keeps about its source."""
+        """The source of the model, for the manifest of the installed model."""
         return {
             "repository": self.repository,
             "revision": self.revision,
@@ -62,10 +64,10 @@ class Download:
 def download(name: str, revision: str | None = None) -> Download:
     """Fetch the state dict of a published model, or take it from the cache of `huggingface_hub`.
 
-    revision: a commit or branch; that of `PUBLISHED` if None.
+    revision: a commit or branch; the revision in `PUBLISHED` if None.
 
-    Raises DownloadError if the name or revision is unknown, without a network, and if the file is
-    damaged.
+    Raises DownloadError if the name or revision is unknown, the network does not work or the file
+    is damaged, and OdpError without the extra.
     """
     if name not in PUBLISHED:
         raise DownloadError(f"no published model '{name}': there are {', '.join(PUBLISHED)}")
@@ -107,7 +109,7 @@ def _fetch(published: Published, revision: str) -> Path:
             f"{constants.ENDPOINT} does not have {file} of {repository} at revision "
             f"{revision}: {_first_line(error)}{newest}"
         ) from error
-    except Exception as error:  # of the disk, and of any HTTP library that is used
+    except Exception as error:  # errors of the disk, and of any HTTP library
         raise DownloadError(
             f"the download of {repository} failed: {_first_line(error)}; try again, {by_hand}"
         ) from error
