@@ -1,4 +1,5 @@
-"""The bytes of an .odp file, and nothing else: no network, no registry, no disk.
+"""The bytes of an .odp file. Nothing in this package uses a network, the registry or the disk.
 
-docs/format.md is the specification. `Front` is everything before the tokens; `payload` holds them.
+docs/format.md is the specification. `front` reads and writes everything before the tokens,
+`payload` the tokens.
 """

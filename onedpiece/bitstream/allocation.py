@@ -1,6 +1,6 @@
-"""Which tile each token of a payload belongs to.
+"""The allocation: which tile each token of a payload belongs to.
 
-Either all tiles have the same number of tokens, or tiles with more detail have more of them.
+All tiles have the same number of tokens, or tiles with more detail have more.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ INTERVALS = (
     *(65536, 46341, 32768, 23170, 16384, 11585, 8192, 5793),
     *(4096, 2896, 2048, 1448, 1024, 724, 512, 362),
 )
-"""Distance between two tokens of a tile, by the tile's level: halved every two levels."""
+"""Distance between two tokens of a tile, for each level. It halves every two levels."""
 
 LEVELS = len(INTERVALS)
 STEPS_PER_OCTAVE = 2
-"""Levels by which the number of tokens of a tile doubles."""
+"""The number of tokens of a tile doubles every STEPS_PER_OCTAVE levels."""
 _DROPPED_ORDER = 1
 _TOP_LEVEL = LEVELS - 1
 
@@ -33,8 +33,8 @@ class Allocation:
     """How the tokens of a file are shared out among its tiles.
 
     total:  tokens of all tiles together in the complete file, 1 to 256 for each tile.
-    levels: for each tile 0 to 15, or None if all are alike. One level more means about sqrt(2)
-            times as many tokens.
+    levels: a level for each tile, 0 to 15, or None if all tiles are alike. Each level has about
+            sqrt(2) times as many tokens as the level below.
 
     Raises ValueError for levels out of range.
     """
@@ -47,11 +47,11 @@ class Allocation:
             raise ValueError(f"levels must be 0 to {LEVELS - 1}")
 
     def is_plain(self, tiles: int) -> bool:
-        """Whether every tile has the same number of tokens, so that a file need not say more."""
+        """Whether all tiles have the same number of tokens, so that a file needs no allocation."""
         return self.levels is None and self.total % tiles == 0
 
     def pack(self, tiles: int) -> bytes:
-        """The section of a file that holds this, its checksum included."""
+        """The allocation as a section of a file, including its checksum."""
         bits = BitWriter()
         bits.write_exp_golomb(-self.total % tiles, _DROPPED_ORDER)
         bits.write(self.levels is not None, 1)
@@ -67,9 +67,10 @@ class Allocation:
     def unpack(
         cls, data: bytes, start: int, tiles: int, tokens_per_tile: int
     ) -> tuple[Allocation, int]:
-        """The section at byte `start`, and the position of the first byte after it.
+        """The allocation at byte `start`, and the position of the first byte after it.
 
-        tokens_per_tile: what the header says, the mean number rounded up.
+        tokens_per_tile: the number in the header: the mean of all tiles, rounded up.
+
         Raises DamagedFile if it is truncated, breaks a rule or its checksum does not match.
         """
         try:
@@ -101,13 +102,13 @@ class Allocation:
         return cls(tokens_per_tile * tiles - dropped, levels), bits.position // 8
 
     def sequence(self, tiles: int, arrived: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first `arrived` tokens of the payload: their tiles, and their positions in these.
+        """The tile of each of the first `arrived` tokens of the payload, and its position there.
 
-        Both are (arrived,).
+        Returns two arrays (arrived,).
 
-        Token p of a tile comes at the time p * INTERVALS[level]; tokens of the same time are in the
-        order of their tiles.
-        Time and memory grow with `arrived` and the tiles.
+        Token p of a tile has the time p * INTERVALS[level]. The payload is sorted by time; tokens
+        of the same time are in the order of their tiles.
+        Time and memory grow with `arrived` and with the number of tiles.
         """
         if self.levels is None:
             index = np.arange(arrived)
@@ -121,7 +122,7 @@ class Allocation:
 
 
 def _time_of(intervals: NDArray[np.int64], arrived: int) -> int:
-    """The earliest time at which at least `arrived` tokens have come."""
+    """The earliest time up to which there are at least `arrived` tokens."""
     early, late = -1, (MAX_TOKENS - 1) * INTERVALS[0]
     while late - early > 1:
         middle = (early + late) // 2

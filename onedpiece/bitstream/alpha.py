@@ -1,4 +1,4 @@
-"""Transparency as a small chunk of a file: a coarse plane, compressed without further loss."""
+"""Transparency as a small chunk of a file: a coarse plane, losslessly compressed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from onedpiece.bitstream.chunks import compress, decompress
 from onedpiece.errors import DamagedFile, LimitExceeded
 
-# (longest side of the picture in pixels, side of a cell of pixels that share a value)
+# (longest side of the picture, side of a cell whose pixels share a value), both in pixels
 CELLS = ((64, 1), (128, 2), (1 << 15, 4))
 STEPS = 15  # from transparent to opaque
 MAX_CELL = 64
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:
-    """uint8 (H, W), 0 transparent to 255 opaque -> data of a chunk."""
+    """uint8 (H, W), 0 transparent to 255 opaque, sides at most 32768 -> data of a chunk."""
     height, width = alpha.shape
     cell = next(cell for longest, cell in CELLS if max(height, width) <= longest)
     rows, columns = -(-height // cell), -(-width // cell)
@@ -25,9 +25,9 @@ def pack_alpha(alpha: np.ndarray) -> bytes:
 
 
 def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
-    """Data of a chunk -> alpha, uint8 (H, W), bilinear between the centres of cells.
+    """Data of a chunk -> alpha, uint8 (H, W), interpolated bilinearly between centres of cells.
 
-    Raises DamagedFile.
+    Raises DamagedFile for other data.
     """
     if len(data) < 2 or not 1 <= data[0] <= MAX_CELL or not data[1]:
         raise DamagedFile("the transparency of the picture is damaged")
@@ -41,7 +41,7 @@ def unpack_alpha(data: bytes, width: int, height: int) -> np.ndarray:
         raise DamagedFile("the transparency of the picture is damaged")
     shades = (np.arange(256) * (255 / steps)).round().clip(max=255).astype(np.uint8)
     values = shades[plane].reshape(rows, columns)
-    from PIL import Image  # most files have no transparency, and most verbs read no pixels
+    from PIL import Image  # imported late: it is rarely needed
 
     fine = Image.fromarray(values).resize((columns * cell, rows * cell), Image.Resampling.BILINEAR)
     return np.asarray(fine.crop((0, 0, width, height)))

@@ -5,19 +5,19 @@ from __future__ import annotations
 from onedpiece.errors import DamagedFile
 
 MAX_PREFIX = 15
-"""Zero bits that may begin an Exp-Golomb code; more can only be damage."""
+"""Largest number of zero bits at the beginning of an Exp-Golomb code. More are damage."""
 
 
 class OutOfBits(EOFError):
-    """The data ended in the middle of a field; the caller knows of which, and says so."""
+    """The data ended in the middle of a field. The caller reports which field it was."""
 
 
 class BitWriter:
-    """Collects bits."""
+    """Joins numbers of any width in bits to bytes."""
 
     def __init__(self) -> None:
         self._whole = bytearray()
-        self._value = 0  # of the bits after the whole bytes
+        self._value = 0  # the bits after the whole bytes
         self._length = 0
 
     def write(self, value: int, width: int) -> None:
@@ -34,8 +34,9 @@ class BitWriter:
     def write_exp_golomb(self, value: int, order: int) -> None:
         """Append a number of 0 or more as an Exp-Golomb code of the given order.
 
-        The code is value + 2**order in binary, after as many zeros as that has digits beyond the
-        first order + 1. Raises ValueError if the code would need more than MAX_PREFIX zeros.
+        The code is value + 2**order in binary, preceded by one zero for each binary digit beyond
+        the first order + 1. Raises ValueError for a negative value, and if the code would need
+        more than MAX_PREFIX zeros.
         """
         digits = (value + (1 << order)).bit_length()
         prefix = digits - order - 1
@@ -45,14 +46,14 @@ class BitWriter:
         self.write(value + (1 << order), digits)
 
     def getvalue(self) -> bytes:
-        """All bits so far, with zeros up to the byte boundary."""
+        """All bits so far, padded with zeros to whole bytes."""
         padding = -self._length % 8
         last = (self._value << padding).to_bytes((self._length + padding) // 8, "big")
         return bytes(self._whole) + last
 
 
 class BitReader:
-    """Takes bits from `data`, beginning at byte `start`. Copies nothing but what it reads."""
+    """Reads bits from `data`, beginning at byte `start`. Only the bits that are read are copied."""
 
     def __init__(self, data: bytes, start: int = 0) -> None:
         self._data = data
@@ -67,7 +68,7 @@ class BitReader:
         """The next `width` bits as an unsigned number. Raises OutOfBits if fewer are left."""
         end = self._position + width
         if end > 8 * len(self._data):
-            raise OutOfBits(f"{width} bits wanted at bit {self._position}")
+            raise OutOfBits(f"no {width} bits are left at bit {self._position}")
         whole_bytes = int.from_bytes(self._data[self._position // 8 : (end + 7) // 8], "big")
         self._position = end
         return whole_bytes >> (-end % 8) & ((1 << width) - 1)
@@ -75,8 +76,8 @@ class BitReader:
     def read_exp_golomb(self, order: int) -> int:
         """The next Exp-Golomb code of the given order, as a number of 0 or more.
 
-        Raises OutOfBits if the data ends in it, DamagedFile if it begins with more than MAX_PREFIX
-        zeros.
+        Raises OutOfBits if the data ends within the code, DamagedFile if the code begins with more
+        than MAX_PREFIX zeros.
         """
         prefix = 0
         while self.read(1) == 0:

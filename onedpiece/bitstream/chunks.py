@@ -22,12 +22,12 @@ XMP = 0x03
 ALPHA = 0x81
 
 METADATA_TYPES = {"exif": EXIF, "icc": ICC, "xmp": XMP}
-"""Kinds of metadata, and the chunk types that hold them. `images.metadata.INFO_KEYS` has their
-keys in Pillow."""
+"""Kinds of metadata and their chunk types. `images.metadata.INFO_KEYS` has their keys in
+Pillow."""
 
 _CRITICAL = 0x80
 _KNOWN_CRITICAL = {ALPHA}
-_MAX_WINDOW = 1 << 27  # what zstd itself accepts unless told otherwise
+_MAX_WINDOW = 1 << 27  # the default limit of zstd
 _LENGTH_BYTES = 4
 _CRC_BYTES = 4
 
@@ -39,7 +39,7 @@ class Chunk:
     type: 0 to 255; a chunk of type 128 or above is critical.
     data: at most MAX_CHUNK_BYTES.
 
-    Raises ValueError for another type, LimitExceeded for more data.
+    Raises ValueError for a type out of range, LimitExceeded for more data.
     """
 
     type: int
@@ -65,10 +65,10 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(frame: bytes, limit: int = MAX_CHUNK_BYTES) -> bytes:
-    """What a zstd frame holds, in memory proportional to `limit` at most.
+    """The contents of a zstd frame. Memory is at most proportional to `limit`.
 
-    Raises DamagedFile unless the data is exactly one whole frame, and LimitExceeded if it holds
-    more than `limit` bytes.
+    Raises DamagedFile unless the data is exactly one whole frame, and LimitExceeded if the contents
+    are longer than `limit` bytes.
     """
     try:
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
@@ -76,8 +76,8 @@ def decompress(frame: bytes, limit: int = MAX_CHUNK_BYTES) -> bytes:
             data = reader.read(limit + 1)
         if len(data) > limit:
             raise LimitExceeded(f"a chunk holds more than {limit} bytes")
-        # The stream reader stops silently where a frame is truncated. The size is known to be
-        # within the limit now, so the frame can safely be decompressed again to check its end.
+        # The stream reader does not report a truncated frame. The size is now known to be within
+        # the limit, so it is safe to decompress the frame again to check its end.
         checker = decompressor.decompressobj()
         checker.decompress(frame)
     except zstandard.ZstdError as error:
@@ -88,7 +88,7 @@ def decompress(frame: bytes, limit: int = MAX_CHUNK_BYTES) -> bytes:
 
 
 def pack_chunks(chunks: Sequence[Chunk]) -> bytes:
-    """The chunks as bytes, in the given order; nothing at all for no chunks.
+    """The chunks as bytes, in the given order; b"" if there are none.
 
     Raises LimitExceeded for more than MAX_CHUNKS.
     """
@@ -139,7 +139,7 @@ def _unpack_chunk(data: bytes, start: int) -> tuple[Chunk, int]:
 
 
 def _pack_length(length: int) -> bytes:
-    """Unsigned LEB128: 7 bits a byte, the lowest first, the high bit set on all but the last."""
+    """Unsigned LEB128: 7 bits per byte, lowest first; all bytes but the last have the high bit."""
     octets = bytearray()
     while length >= 0x80:
         octets.append(length & 0x7F | 0x80)

@@ -15,8 +15,8 @@ from onedpiece.errors import LimitExceeded
 class Front:
     """The sections of a file that do not depend on its tokens.
 
-    header:     what the picture is. In `pack`, its number of tokens and its flags follow from the
-                other fields.
+    header:     size, colour mode and model. `pack` sets its number of tokens and its flags
+                according to the other fields.
     allocation: how the tokens are shared out among the tiles.
     chunks:     the optional chunks, in the order of the file.
     """
@@ -41,7 +41,7 @@ class Front:
 
     @classmethod
     def unpack(cls, data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Front, int]:
-        """The front of a file, and the position of its first byte of tokens.
+        """The front of a file, and the position of the first byte of the tokens.
 
         Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, and
         LimitExceeded for more than `max_pixels`, before anything is allocated for the picture.

@@ -1,4 +1,4 @@
-"""The first bytes of a file: what the picture is, and which model wrote it."""
+"""The first bytes of a file: size and colour mode of the picture, and the model of its tokens."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Header:
     """The header of version 1.
 
     width, height: size of the picture in pixels, 1 to MAX_SIDE.
-    tokens_per_tile: how many tokens the complete file holds for each tile, 1 to MAX_TOKENS; with
-        an allocation the mean number, rounded up.
+    tokens_per_tile: number of tokens of each tile in the complete file, 1 to MAX_TOKENS; with an
+        allocation, the mean number, rounded up.
     model: the first 3 bytes of the SHA-256 of the model's weights file.
-    overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. A picture of
-        256x256 pixels is one tile and stores no overlap: there it is always set to 0.
-    scaled: the picture is scaled to fill tiles that do not overlap; only with sides of at most 2048
-        pixels that are not both multiples of 256 already.
+    overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. It is always
+        set to 0 for a picture of 256x256 pixels, which is one tile and stores no overlap.
+    scaled: the picture is scaled to fill tiles that do not overlap. Only for sides of at most 2048
+        pixels that are not both multiples of 256.
     grey: the decoded picture is greyscale.
     entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
     has_chunks: optional chunks lie between the header and the tokens.
-    has_allocation: an allocation of tokens to tiles follows the header. Not for one tile of 256x256
-        pixels.
+    has_allocation: an allocation of tokens to tiles follows the header. Never for a picture of
+        256x256 pixels.
 
     Raises LimitExceeded for a side above MAX_SIDE, ValueError for other numbers out of range.
     """
@@ -83,7 +83,7 @@ class Header:
     def for_picture(
         cls, width: int, height: int, num_tokens: int, model: bytes, grey: bool = False
     ) -> Header:
-        """The header of a picture: scaled to fill its tiles where it can be, else native."""
+        """The header of a picture: scaled to fill its tiles if possible, else native."""
         scaled = can_be_scaled(width, height)
         return cls(width, height, num_tokens, model, grey=grey, scaled=scaled)
 
@@ -94,13 +94,13 @@ class Header:
 
     @property
     def grid(self) -> Grid:
-        """The tiles of the picture, or of what it is scaled to."""
+        """The tiles of the picture, after scaling if it is scaled."""
         if self.scaled:
             return Grid.filled(self.width, self.height)
         return Grid(self.width, self.height, self.overlap)
 
     def pack(self) -> bytes:
-        """The header as bytes, its checksum included."""
+        """The header as bytes, including its checksum."""
         bits = BitWriter()
         bits.write(VERSION, 4)
         bits.write(0, 1)  # "must refuse": nothing in version 1 needs it
@@ -115,10 +115,11 @@ class Header:
 
     @classmethod
     def unpack(cls, data: bytes) -> tuple[Header, int]:
-        """The header at the beginning of `data`, and how many bytes it takes.
+        """The header at the beginning of `data`, and its length in bytes.
 
-        Raises NotAnOdpFile if the data begins differently, UnsupportedFile for what this reader
-        does not know, LimitExceeded for a side above MAX_SIDE and DamagedFile for the rest.
+        Raises NotAnOdpFile if the data begins differently, UnsupportedFile for a version or feature
+        that this reader does not know, LimitExceeded for a side above MAX_SIDE, and DamagedFile for
+        all other faults.
         """
         _check_magic(data)
         try:
@@ -151,7 +152,7 @@ class Header:
             raise UnsupportedFile("the file needs a newer reader")
         _check_sides(width, height)
         if layout == _SCALED and (overlap or not can_be_scaled(width, height)):
-            raise DamagedFile("the header is damaged: such a picture is never scaled")
+            raise DamagedFile("the header is damaged: a picture of this size is never scaled")
         header = cls(
             width=width,
             height=height,
@@ -197,7 +198,7 @@ def _check_sides(width: int, height: int) -> None:
 
 
 def can_be_scaled(width: int, height: int) -> bool:
-    """Whether there is a scaled form of a picture of this size."""
+    """Whether a picture of this size, in pixels, can be scaled to fill its tiles."""
     native = width % TILE == 0 and height % TILE == 0
     return not native and max(width, height) <= MAX_SCALED
 

@@ -15,7 +15,7 @@ from onedpiece.errors import DamagedFile, OdpError
 
 
 def pack_tokens(stream: NDArray[np.integer]) -> bytes:
-    """The payload that holds the tokens, integers (n,) of 0 to 4095, with 12 bits each.
+    """Tokens, integers (n,) of 0 to 4095, as a payload of 12 bits each.
 
     Raises ValueError for another shape, type or range.
     """
@@ -33,10 +33,10 @@ def pack_tokens(stream: NDArray[np.integer]) -> bytes:
 
 
 def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
-    """The tokens that are completely there in a payload of 12-bit numbers that may be truncated.
+    """The complete tokens, (n,), in a payload of 12-bit numbers that may be truncated.
 
-    data: the payload, everything to the end of the file.
-    total: tokens in the complete payload, at least 1.
+    data: the payload, up to the end of the file.
+    total: number of tokens in the complete payload, at least 1.
 
     Raises DamagedFile for bytes after a complete payload and for padding that is not zero.
     """
@@ -46,7 +46,7 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
     if arrived == total and total % 2 and data[-1] & 0xF:
         raise DamagedFile("the padding after the last token is not zero")
 
-    # Whole triples only, so that a trailing half pair (or half token) is filled up with zeros.
+    # An incomplete triple at the end is filled up with zeros.
     octets = np.zeros(-(-len(data) // 3) * 3, np.uint16)
     octets[: len(data)] = np.frombuffer(data, np.uint8)
     triples = octets.reshape(-1, 3)
@@ -59,9 +59,12 @@ def unpack_tokens(data: bytes, total: int) -> NDArray[np.uint16]:
 def entropy_encode(
     stream: NDArray[np.integer], positions: NDArray[np.integer], tables: Tables
 ) -> bytes | None:
-    """The entropy-coded payload; None if it is not shorter than 12 bits a token.
+    """The entropy-coded payload; None if it is not shorter than 12 bits per token.
 
-    positions: (n,), the place of each token in its tile. Raises ValueError like `pack_tokens`.
+    stream: tokens, integers (n,) of 0 to 4095.
+    positions: (n,), the position of each token in its tile.
+
+    Raises ValueError like `pack_tokens`.
     """
     check_tokens(stream)
     coded = tables.encode(stream, positions)
@@ -71,11 +74,13 @@ def entropy_encode(
 def entropy_decode(
     data: bytes, positions: NDArray[np.int64], total: int, tables: Tables
 ) -> NDArray[np.uint16]:
-    """The tokens that are completely there in a payload of `entropy_encode` that may be truncated.
+    """The complete tokens, (n,), in a payload of `entropy_encode` that may be truncated.
 
-    positions: places of as many tokens as there can be.
-    Raises DamagedFile for bytes that no encoder writes: they stand for no tokens, are not the
-    shortest for these tokens, or are as many as 12 bits a token would take.
+    positions: positions in their tiles of at least as many tokens as the payload can contain.
+    total: number of tokens in the complete payload.
+
+    Raises DamagedFile for bytes that no encoder writes: those that encode no tokens, that are not
+    the shortest code of their tokens, or that are not shorter than 12 bits per token.
     """
     if len(data) >= payload_size(total):
         raise DamagedFile("the tokens are damaged, or there are bytes after the last one")
@@ -89,16 +94,16 @@ def entropy_decode(
 
 
 def payload_size(tokens: int) -> int:
-    """Bytes that this many tokens take together at 12 bits each."""
+    """Size in bytes of a payload of this many tokens at 12 bits each."""
     return (tokens * TOKEN_BITS + 7) // 8
 
 
 def payload_sizes(
     stream: NDArray[np.integer], positions: NDArray[np.integer], tables: Tables | None
 ) -> NDArray[np.int64]:
-    """Bytes that the first 1, 2, ... n tokens take, (n,), coded in the shorter way.
+    """Size in bytes of the payload of the first 1, 2, ... n tokens, (n,), in the shorter coding.
 
-    They never decrease.
+    The sizes never decrease.
 
     Raises ValueError like `pack_tokens`.
     """
@@ -112,7 +117,7 @@ def payload_sizes(
 
 
 def check_tokens(stream: NDArray[np.integer]) -> None:
-    """Raise ValueError unless the tokens are one sequence of integers of 0 to 4095."""
+    """Raise ValueError unless the tokens are integers (n,) of 0 to 4095, n at least 1."""
     if stream.ndim != 1 or stream.size == 0:
         raise ValueError(f"tokens must be one sequence, not {stream.shape}")
     if not np.issubdtype(stream.dtype, np.integer):
@@ -124,10 +129,12 @@ def check_tokens(stream: NDArray[np.integer]) -> None:
 def read_tokens(
     front: Front, data: bytes, tables: Tables | None
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """The tokens of a payload that may be truncated, and how many each tile has.
+    """The tokens of a payload that may be truncated, and the number of tokens of each tile.
 
-    data: the payload, everything to the end of the file.
-    Returns tokens (tiles, K), 0 where one is missing, and counts (tiles,). Raises DamagedFile.
+    data: the payload, up to the end of the file.
+
+    Returns tokens (tiles, K), 0 where a token is missing, and counts (tiles,). Raises DamagedFile
+    like `unpack_tokens` and `entropy_decode`.
     """
     tiles, total = front.header.grid.count, front.allocation.total
     if front.header.entropy_coded:
@@ -152,9 +159,9 @@ def largest_total(
     tables: Tables | None,
     max_bytes: int,
 ) -> int:
-    """How many tokens of the stream fit into a file of `max_bytes`.
+    """The number of tokens of the stream that fit into a file of `max_bytes`.
 
-    stream, positions: (n,), tokens in the order of the payload, and their places in their tiles.
+    stream, positions: (n,), tokens in the order of the payload, and their positions in their tiles.
     Raises OdpError if not even one token of each tile fits.
     """
     tiles, levels = front.header.grid.count, front.allocation.levels
@@ -163,8 +170,8 @@ def largest_total(
     def front_size(total: int) -> int:
         return len(replace(front, allocation=Allocation(total, levels)).pack(False))
 
-    # No front is shorter than that of two tokens for each tile. The search begins at what would
-    # fit behind it, a few tokens above the answer.
+    # No front is shorter than that of two tokens for each tile. The search begins at the number of
+    # tokens that fit behind it, which is at most a few too many.
     total = int(np.searchsorted(sizes, max_bytes - front_size(2 * tiles), side="right"))
     while total >= tiles and front_size(total) + int(sizes[total - 1]) > max_bytes:
         total -= 1

@@ -1,4 +1,4 @@
-"""Tokens in fewer than 12 bits: a range coder, and how frequent the codes of a model are."""
+"""Tokens in fewer than 12 bits: a range coder, and tables of the frequencies of codes."""
 
 from onedpiece.entropy.range_coder import InvalidStream
 from onedpiece.entropy.tables import Tables

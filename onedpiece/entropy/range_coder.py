@@ -1,9 +1,9 @@
 """A range coder over integer frequencies, whose streams can be truncated at any byte.
 
-Symbols narrow an interval of numbers, and the bytes are a number inside it (G. N. N. Martin,
-"Range encoding", 1979). The steps are those of the library constriction with 32-bit words and
-frequencies of 24 bits, so that it reads these streams too. The end is shorter: only as many bytes
-as determine every symbol, whatever bytes might follow.
+Each symbol narrows an interval of numbers, and the bytes are a number in the final interval
+(G. N. N. Martin, "Range encoding", 1979). The steps are those of the library constriction with
+32-bit words and frequencies of 24 bits, which can read these streams too. The end is shorter: it
+has only the bytes that are needed to determine every symbol, whatever bytes might follow.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 PRECISION = 24
-"""Frequencies of all symbols add up to 2**PRECISION."""
+"""The frequencies of all symbols add up to 2**PRECISION."""
 
 Cumulative = Sequence[int]
-"""For each symbol the sum of the frequencies before it, then 2**PRECISION; strictly increasing."""
+"""The sum of all earlier frequencies for each symbol, then 2**PRECISION. Strictly increasing."""
 
 _WORD = 32
 _WORD_MASK = (1 << _WORD) - 1
@@ -26,15 +26,17 @@ _STATE_BYTES = _STATE // 8
 
 
 class InvalidStream(Exception):
-    """Bytes that no sequence of symbols is coded as."""
+    """The bytes are not the code of any symbols."""
 
 
 def encode(
     symbols: Iterable[int], tables: Iterable[Cumulative], sizes: list[int] | None = None
 ) -> bytes:
-    """Symbols to bytes, each with its own table.
+    """Symbols to bytes, with one table for each symbol.
 
-    sizes: if given, how many bytes the first 1, 2, ... symbols alone would take is appended to it.
+    sizes: if given, the sizes in bytes of the first 1, 2, ... symbols alone are appended to it.
+
+    Raises ValueError if there are not as many tables as symbols.
     """
     low, width = 0, _STATE_MASK
     words: list[int] = []
@@ -54,15 +56,16 @@ def encode(
 
 
 def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]:
-    """The symbols that the bytes determine, at most one for each table, as unsigned 16-bit numbers.
+    """Decode bytes, complete or truncated, to at most one symbol for each table.
 
-    Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream if
-    the number in the bytes, with zeros for missing ones, is outside the interval of every symbol.
+    Returns the symbols that the bytes determine, as unsigned 16-bit numbers, and whether `encode`
+    makes exactly these bytes of them. Missing bytes count as zeros; raises InvalidStream if the
+    number is outside the interval of every symbol.
     """
     symbols = array("H")
     # `value` is the distance of the number in the bytes from the lower end of the interval, and
     # `unknown` the most that missing bytes can add to it, both in units of the state. `position`
-    # is the byte after the last one that `value` has taken in.
+    # is the position of the next byte to read.
     position, width = _STATE_BYTES, _STATE_MASK
     value, unknown = _window(data, 0, _STATE_BYTES)
     for cumulative in tables:
@@ -74,7 +77,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]
         start = scale * cumulative[symbol]
         narrower = scale * cumulative[symbol + 1] - start
         if value - start + unknown >= narrower:
-            break  # this depends on missing bytes
+            break  # the symbol depends on missing bytes
         symbols.append(symbol)
         value -= start
         width = narrower
@@ -90,7 +93,7 @@ def decode(data: bytes, tables: Iterable[Cumulative]) -> tuple[array[int], bool]
 
 
 def _end(low: int, width: int) -> tuple[int, int]:
-    """The number with the fewest leading bytes that determine an interval, and their count."""
+    """The number with the fewest leading bytes that determine an interval, and their number."""
     count = (_STATE + 8 - width.bit_length()) // 8
     while True:
         unit = 1 << (_STATE - 8 * count)
@@ -101,9 +104,9 @@ def _end(low: int, width: int) -> tuple[int, int]:
 
 
 def _join_words(words: list[int], number: int) -> bytes:
-    """All words and the last number as bytes, after carries.
+    """All words and the last number as bytes, with carries added.
 
-    No carry is left at the end: the whole is a number below 1.
+    The first word never has a carry: the whole is a number below 1.
     """
     carry, low = divmod(number, 1 << _STATE)
     parts = [low.to_bytes(_STATE_BYTES, "big")]
@@ -114,7 +117,7 @@ def _join_words(words: list[int], number: int) -> bytes:
 
 
 def _window(data: bytes, start: int, count: int) -> tuple[int, int]:
-    """The big-endian number in a range of bytes, and the most that missing bytes can add to it.
+    """The big-endian number in `count` bytes, and the most that missing bytes can add to it.
 
     Missing bytes count as zeros.
     """

@@ -1,9 +1,9 @@
 """Frequency tables of tokens, and entropy coding with them.
 
-A codebook is sorted by frequency, so that neighbouring codes are about equally frequent. A table is
-short therefore: one frequency for each group of codes. Groups get longer like the steps of
-floating-point numbers: the codes 0 to 15 have groups of their own, then there are eight groups of
-2, eight of 4, ... and eight of 256.
+A codebook is sorted by frequency, so that neighbouring codes are about equally frequent. Therefore
+a table can be short: it has one frequency for each group of codes. The sizes of groups grow like
+the steps of floating-point numbers: the codes 0 to 15 have a group each, then there are eight
+groups of 2, eight of 4, ... and eight of 256.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from onedpiece.constants import MAX_TOKENS
 from onedpiece.entropy.range_coder import PRECISION, Cumulative, decode, encode
 
 STEPS = 8
-"""Groups of the same size that follow each other."""
+"""Number of consecutive groups of the same size."""
 
 _EXPONENTS = [0, 0, *range(1, 9)]
 
 GROUP_SIZES = np.repeat(1 << np.array(_EXPONENTS), STEPS)
-"""How many codes each group has."""
+"""Number of codes in each group."""
 
 GROUPS = len(GROUP_SIZES)
 GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
@@ -31,15 +31,15 @@ GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
 UNSEEN = 1 / 16  # the count of a code that never occurred
 
 TOTAL = 1 << 16
-"""Sum of the frequencies of all groups. The codes of a group share its frequency equally."""
+"""Sum of the frequencies of all groups. A group's frequency is shared equally by its codes."""
 
 
 class Tables:
-    """The tables of a model.
+    """The entropy tables of a model, one for each position of a token in its tile.
 
-    frequencies: integers (blocks, GROUPS), at least 1, in each row TOTAL together.
-    blocks: integers (blocks,), at least 1: how many consecutive positions use each row; they add
-        up to 256.
+    frequencies: integers (blocks, GROUPS), at least 1; each row adds up to TOTAL.
+    blocks: integers (blocks,), at least 1: the number of consecutive positions that use each row.
+        They add up to 256.
 
     Raises ValueError for other arrays.
     """
@@ -50,7 +50,7 @@ class Tables:
             (frequencies, (blocks.size, GROUPS)),
         ):
             if array.shape != shape or array.dtype.kind not in "iu" or array.min(initial=1) < 1:
-                raise ValueError(f"{array.shape} {array.dtype} are no entropy tables")
+                raise ValueError(f"{array.shape} {array.dtype} cannot be entropy tables")
         if blocks.sum() != MAX_TOKENS or (frequencies.sum(1, dtype=np.int64) != TOTAL).any():
             raise ValueError("the entropy tables do not add up")
         shares = frequencies.astype(np.int64) * ((1 << PRECISION) // TOTAL) // GROUP_SIZES
@@ -60,7 +60,7 @@ class Tables:
         self._row_of = np.repeat(np.arange(len(blocks), dtype=np.uint8), blocks)
 
     def most(self, size: int) -> int:
-        """An upper bound of the number of tokens in `size` bytes."""
+        """An upper bound for the number of tokens in `size` bytes."""
         return int(8 * size / self._least_bits) + 1
 
     def encode(
@@ -69,19 +69,19 @@ class Tables:
         positions: NDArray[np.integer],
         sizes: list[int] | None = None,
     ) -> bytes:
-        """Tokens (n,) at positions (n,) of their tiles to bytes.
+        """Tokens (n,) of 0 to 4095, at positions (n,) of 0 to 255 in their tiles, to bytes.
 
-        sizes: if given, the bytes that the first 1, 2, ... n tokens alone take are appended to it.
+        sizes: if given, the sizes in bytes of the first 1, 2, ... n tokens alone are appended.
         """
         return encode(tokens.tolist(), self._along(positions), sizes)
 
     def decode(
         self, data: bytes, positions: NDArray[np.integer]
     ) -> tuple[NDArray[np.uint16], bool]:
-        """The tokens in bytes that may be truncated, at most one for each position.
+        """Decode bytes, complete or truncated, to at most one token for each position.
 
-        Returns them, and whether `encode` makes exactly these bytes of them. Raises InvalidStream
-        for bytes that no tokens are coded as. Takes about a microsecond a token.
+        Returns the tokens (n,), and whether `encode` makes exactly these bytes of them. Raises
+        InvalidStream for bytes that encode no tokens. Takes about a microsecond per token.
         """
         tokens, exact = decode(data, self._along(positions))
         return np.frombuffer(tokens, np.uint16), exact
@@ -93,7 +93,7 @@ class Tables:
 def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     """Counts of the codes, (4096,), to frequencies of their groups, (GROUPS,).
 
-    Frequencies are integers of at least 1 that add up to TOTAL.
+    The frequencies are integers of at least 1 that add up to TOTAL.
     """
     groups = np.add.reduceat(counts, np.cumsum(GROUP_SIZES) - GROUP_SIZES) + UNSEEN * GROUP_SIZES
     exact = 1 + groups / groups.sum() * (TOTAL - GROUPS)
@@ -103,5 +103,5 @@ def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def bits(frequency: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Bits that each code takes, (4096,), by the frequencies of groups (GROUPS,)."""
+    """Bits that each code takes, (4096,), given the frequencies of the groups, (GROUPS,)."""
     return -np.log2(frequency / TOTAL / GROUP_SIZES)[GROUP_OF]

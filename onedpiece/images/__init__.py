@@ -1,1 +1,1 @@
-"""Pictures of every kind to upright 8-bit sRGB, and back."""
+"""Read picture files as upright 8-bit sRGB, and write them."""

@@ -1,4 +1,4 @@
-"""Colours: ICC profiles to sRGB, wide samples to 8 bits, transparency onto a background."""
+"""Colours: convert ICC profiles to sRGB and wide samples to 8 bits; flatten transparency."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WIDE_MODES = {"I", "I;16", "I;16B", "I;16L", "F"}
 
 
 def parse_color(color: str | Color | None) -> Color | None:
-    """RGB of a colour name ("white"), of hexadecimal digits ("#20a0ff"), or RGB as it is.
+    """RGB, 0 to 255, of a colour name ("white"), hexadecimal digits ("#20a0ff") or an RGB tuple.
 
-    Raises ValueError for anything else.
+    None stays None. Raises ValueError for anything else.
     """
     if color is None:
         return None
@@ -33,7 +33,7 @@ def parse_color(color: str | Color | None) -> Color | None:
 
 
 def to_rgb_array(image: Image.Image) -> np.ndarray:
-    """Pixels uint8 (H, W, 3), strip by strip to save memory: Pillow copies when it converts."""
+    """Pixels, uint8 (H, W, 3). Works in strips, since Pillow copies when it converts."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, STRIP):
         strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
@@ -42,7 +42,7 @@ def to_rgb_array(image: Image.Image) -> np.ndarray:
 
 
 def to_srgb(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
-    """The image in sRGB. A profile that is broken or for other channels counts as none."""
+    """The image in sRGB. A profile that is broken or for other channels is ignored."""
     if image.mode not in {"RGB", "CMYK", "L"}:
         image = image.convert("L" if grey else "RGB")
     try:
@@ -56,14 +56,14 @@ def to_srgb(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
 
 
 def blend(pixels: np.ndarray, alpha: np.ndarray, background: Color) -> np.ndarray:
-    """uint8 (H, W, 3) over a background colour by alpha, uint8 (H, W)."""
+    """Pixels, uint8 (H, W, 3), with alpha, uint8 (H, W), over a background colour."""
     canvas = Image.new("RGB", (pixels.shape[1], pixels.shape[0]), background)
     canvas.paste(Image.fromarray(pixels), mask=Image.fromarray(alpha))
     return np.asarray(canvas)
 
 
 def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> None:
-    """Give invisible pixels the mean colour of the others, in place: no token is spent on them."""
+    """Set invisible pixels to the mean colour of the others, in place, so that they cost little."""
     total, visible_count = np.zeros(3), 0
     for row, opacity in zip(pixels, alpha, strict=True):
         visible = row[opacity > 0]
@@ -75,7 +75,7 @@ def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> None:
 
 
 def to_eight_bits(image: Image.Image, white_is_zero: bool) -> Image.Image:
-    """Grey of 16 bits (or wider, clipped) to 8 bits, with alpha if a colour is transparent.
+    """Grey of 16 bits (wider samples are clipped) to 8 bits, with alpha if a level is transparent.
 
     Raises PictureError for floating-point samples.
     """

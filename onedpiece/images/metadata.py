@@ -1,4 +1,4 @@
-"""Exif, ICC profiles and XMP: what of them a picture keeps."""
+"""Exif, ICC profiles and XMP: select the metadata that a picture keeps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DESCRIPTIVE_TAGS = {
 """Exif tags that describe the picture: description, camera, author, time, place."""
 
 PROFILE_SPACES = {"RGB": b"RGB ", "RGBA": b"RGB ", "L": b"GRAY", "LA": b"GRAY"}
-"""Colour space that an ICC profile must name to fit a mode."""
+"""For each mode, the colour space that an ICC profile must have to fit it."""
 
 INFO_KEYS = {"exif": ("exif",), "icc": ("icc_profile",), "xmp": ("xmp", "XML:com.adobe.xmp")}
-"""Kinds of metadata, and their keys in `Image.info` of Pillow; the first one is for writing.
-`bitstream.chunks.METADATA_TYPES` has the chunks that hold them."""
+"""Kinds of metadata and their keys in Pillow's `Image.info`; the first key is used for writing.
+`bitstream.chunks.METADATA_TYPES` has their chunk types."""
 
 
 def check_kinds(kinds: Iterable[str]) -> frozenset[str]:
-    """The kinds of metadata as a set. Raises ValueError for one that is unknown."""
+    """The kinds of metadata as a set. Raises ValueError for a string or an unknown kind."""
     if isinstance(kinds, str):
         raise ValueError("metadata is a list of kinds, such as ['exif'], not a string")
     wanted = frozenset(kinds)
@@ -34,7 +34,7 @@ def check_kinds(kinds: Iterable[str]) -> frozenset[str]:
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    """Exif tags, none if they are broken."""
+    """The Exif tags; no tags if they are broken."""
     try:
         return image.getexif()
     except Exception:  # Pillow's parser raises many types for broken data
@@ -42,9 +42,9 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
 
 def descriptive_exif(exif: Image.Exif, is_tiff: bool) -> bytes:
-    """Exif without the orientation, b"" if nothing is left.
+    """Exif without the orientation; b"" if no tag is left.
 
-    Of a TIFF, whose tags also describe the file itself, only DESCRIPTIVE_TAGS are kept.
+    The tags of a TIFF also describe the file itself: only DESCRIPTIVE_TAGS of it are kept.
     """
     copy = Image.Exif()
     with contextlib.suppress(Exception):  # Pillow can read some tags that it cannot write
@@ -56,7 +56,7 @@ def descriptive_exif(exif: Image.Exif, is_tiff: bool) -> bytes:
 
 
 def collect_metadata(image: Image.Image, exif: bytes, kinds: frozenset[str]) -> dict[str, bytes]:
-    """The wanted kinds of metadata that the image has. An ICC profile must fit its mode."""
+    """The given kinds of metadata, if the image has them. An ICC profile must fit its mode."""
     metadata = {}
     for kind in sorted(kinds):
         value = next((image.info[key] for key in INFO_KEYS[kind] if key in image.info), None)

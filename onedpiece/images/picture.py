@@ -1,4 +1,4 @@
-"""`Picture`: what the codec encodes and decodes to, and its way to and from Pillow."""
+"""`Picture`: the input of encoding and the output of decoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Picture:
     pixels:   uint8 (H, W, 3), RGB.
     grey:     whether the source had no colour channels.
     alpha:    uint8 (H, W), 0 transparent to 255 opaque; None if the picture is opaque.
-    metadata: "exif", "icc", "xmp" -> bytes, as far as they were asked for and are there.
+    metadata: "exif", "icc", "xmp" -> bytes; only the kinds that are kept and present.
     """
 
     pixels: np.ndarray
@@ -46,7 +46,7 @@ class Picture:
         return Picture(blend(self.pixels, self.alpha, background), grey, None, self.metadata)
 
     def in_srgb(self) -> Picture:
-        """The picture in sRGB instead of the colours of its ICC profile, if it has one."""
+        """The picture converted from its ICC profile, if it has one, to sRGB."""
         metadata = dict(self.metadata)
         profile = metadata.pop("icc", None)
         if profile is None:
@@ -56,7 +56,7 @@ class Picture:
 
 
 def visible_psnr(original: Picture, decoded: Picture) -> float:
-    """Decibels of what a viewer sees: of luma for a grey original. Transparency does not count."""
+    """PSNR in decibels: of luma if the original is grey, else of RGB. Ignores transparency."""
     reference, other = (
         np.asarray(Picture(picture.pixels, original.grey).to_pillow())
         for picture in (original, decoded)

@@ -1,4 +1,4 @@
-"""What PNG files need beyond Pillow's reader: checksums, transparent colours, gamma."""
+"""Additions to Pillow's PNG reader: checksums, transparent colours, gamma."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ DISPLAY_GAMMA = 2.2
 
 
 def verified(image: Image.Image) -> Image.Image:
-    """The PNG again, after a look at all its checksums.
+    """The PNG, opened again after all its checksums were checked.
 
-    Pillow checks those of pixels only in `verify`, after which the file must be opened anew.
+    Pillow checks those of pixels only in `verify`, after which the file must be reopened.
     """
     file = image.fp  # type: ignore[attr-defined]
     image.verify()
@@ -21,7 +21,7 @@ def verified(image: Image.Image) -> Image.Image:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How a PNG that is not decoded yet stores samples, as Pillow names it ("L;4"); else ""."""
+    """Pillow's name, such as "L;4", of the sample format of a PNG not yet decoded; else ""."""
     tile = getattr(image, "tile", None) if image.format == "PNG" else None
     return str(tile[0][3]) if tile else ""
 
@@ -36,7 +36,7 @@ def scale_transparent_color(image: Image.Image, mode: str) -> None:
 
 
 def gamma_to_correct(image: Image.Image) -> float | None:
-    """The gamma of a PNG that has no better colour information, unless it is close to sRGB's."""
+    """The gamma of a PNG without better colour information; None if it is close to that of sRGB."""
     if image.format != "PNG" or {"icc_profile", "srgb"} & set(image.info):
         return None
     gamma = image.info.get("gamma")
@@ -44,7 +44,7 @@ def gamma_to_correct(image: Image.Image) -> float | None:
 
 
 def correct_gamma(pixels: np.ndarray, gamma: float) -> None:
-    """Samples of a gamma to those of sRGB, in place (PNG specification, section 13.13)."""
+    """Convert uint8 samples from a gamma to sRGB, in place (PNG specification, section 13.13)."""
     levels = (np.arange(256) / 255) ** (1 / (gamma * DISPLAY_GAMMA)) * 255
     levels = levels.round().astype(np.uint8)
     for row in pixels:

@@ -1,4 +1,4 @@
-"""Read pictures of every kind: upright, sRGB, 8 bits, transparency and metadata set aside."""
+"""Read picture files as upright 8-bit sRGB, with transparency and metadata kept separately."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ FORMATS = [
     *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX"),
     *("PNG", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
 ]
-"""Formats that are read; `writer.py` writes those of them that Pillow can save. Pillow knows more
-formats; some of those start programs or hold no pixels. A plugin of Pillow must be imported before
-its format can stand here."""
+"""Formats that can be read; `writer.py` writes those that Pillow can save. Pillow has more formats,
+but some of them start programs or have no pixels. A Pillow plugin must be imported before its
+format can be listed here."""
 
 PHOTOMETRIC = 262  # tag of TIFF
 
@@ -56,8 +56,8 @@ class ReadOptions:
 
     max_pixels: larger pictures are refused.
     background: colour to put behind transparent pixels; None keeps transparency.
-    metadata:   kinds of metadata to keep, of "exif", "icc" and "xmp". With "icc" pixels stay in
-        the profile's colours, otherwise they become sRGB.
+    metadata:   kinds of metadata to keep: any of "exif", "icc" and "xmp". With "icc", pixels keep
+        the colours of the profile; otherwise they are converted to sRGB.
     """
 
     max_pixels: int = MAX_PIXELS
@@ -77,7 +77,7 @@ def open_picture(source: Path | bytes, options: ReadOptions = ReadOptions()) -> 
 
 @contextlib.contextmanager
 def open_lazily(source: Path | bytes) -> Iterator[Image.Image]:
-    """A picture file of which only the beginning has been read. Raises PictureError."""
+    """Open a picture file and read only its beginning. Raises PictureError."""
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source)
     with file:
         if file.read(len(MAGIC)) == MAGIC:
@@ -88,16 +88,16 @@ def open_lazily(source: Path | bytes) -> Iterator[Image.Image]:
 
 
 def suffixes() -> set[str]:
-    """Endings, such as ".png", of the names of files in FORMATS."""
+    """File name extensions, such as ".png", of FORMATS."""
     Image.init()
     return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 def from_pillow(image: Image.Image, options: ReadOptions = ReadOptions()) -> Picture:
-    """A PIL image as the codec takes it: upright, in sRGB, 8 bits.
+    """Convert a PIL image to the codec's input: upright, 8 bits, sRGB.
 
-    Raises PictureError for an image without pixels, with several frames, or with broken data,
-    LimitExceeded (before decoding) if it is too large, TypeError for anything but a PIL image.
+    Raises PictureError for an image without pixels, with several frames or with broken data,
+    LimitExceeded (before decoding) if it is too large, and TypeError if it is not a PIL image.
     """
     if not isinstance(image, Image.Image):
         raise TypeError(f"a picture is a PIL image, not {type(image).__name__}")
@@ -123,7 +123,7 @@ def _convert(image: Image.Image, options: ReadOptions) -> Picture:
         image = ImageOps.exif_transpose(image)
     if image.mode in WIDE_MODES:
         image = to_eight_bits(image, white_is_zero)
-    if image.has_transparency_data and image.mode not in {"LA", "RGBA"}:  # or it would be a copy
+    if image.has_transparency_data and image.mode not in {"LA", "RGBA"}:  # avoids a copy
         image = image.convert("LA" if grey else "RGBA")
     metadata = collect_metadata(image, kept_exif, options.metadata)
     profile = None if "icc" in metadata else image.info.get("icc_profile")
@@ -144,7 +144,7 @@ def _convert(image: Image.Image, options: ReadOptions) -> Picture:
 
 @contextlib.contextmanager
 def _as_picture_errors() -> Iterator[None]:
-    """Turn whatever Pillow raises for broken files into PictureError or LimitExceeded."""
+    """Turn all exceptions of Pillow for broken files into PictureError or LimitExceeded."""
     try:
         yield
     except OdpError:
@@ -179,7 +179,7 @@ def _check(image: Image.Image, max_pixels: int) -> None:
         )
     if min(image.size) < 1:
         raise PictureError("the picture has no pixels")
-    # Further frames of an MPO are what a camera adds to a JPEG, such as a preview or a gain map.
+    # The other frames of an MPO are additions of a camera, such as a preview or a gain map.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise PictureError(
             "the picture has several frames or pages: only single ones can be encoded"

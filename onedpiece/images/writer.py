@@ -1,4 +1,4 @@
-"""Write decoded pictures in the formats of Pillow, as far as each format can hold them."""
+"""Write decoded pictures in the formats of Pillow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ SAVE_OPTIONS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95}, "WEBP": {
 
 
 def format_for(path: Path) -> str:
-    """Pillow's name of the format that a file name asks for. Raises OutputError."""
+    """Pillow's name of the format for a file name extension.
+
+    Raises OutputError if the format cannot be written.
+    """
     Image.init()
     name = Image.registered_extensions().get(path.suffix.lower())
     if name not in FORMATS or name not in Image.SAVE:
@@ -52,9 +55,12 @@ def to_file_bytes(picture: Picture, format_name: str, background: Color | None =
 
 
 def _fitting_image(picture: Picture, format_name: str) -> Image.Image:
-    """The picture in a mode of the format. Raises OutputError if transparency would be lost."""
+    """The picture in a mode that fits the format.
+
+    Raises OutputError if transparency would be lost.
+    """
     if format_name not in WITH_METADATA:
-        picture = picture.in_srgb()  # no profile can say that it is anything else
+        picture = picture.in_srgb()  # the format cannot contain a profile
     image = picture.to_pillow()
     if image.mode in {"LA", "RGBA"} and format_name not in WITH_ALPHA:
         raise OutputError(
@@ -65,7 +71,7 @@ def _fitting_image(picture: Picture, format_name: str) -> Image.Image:
 
 
 def _metadata_options(image: Image.Image, format_name: str) -> dict[str, object]:
-    """Arguments that make Pillow write the metadata, as far as the format can hold it."""
+    """Arguments with which Pillow writes the metadata that the format supports."""
     options: dict[str, object] = {}
     if format_name in WITH_METADATA:
         keys = [names[0] for names in INFO_KEYS.values()]

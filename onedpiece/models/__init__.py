@@ -30,12 +30,12 @@ def list() -> builtins.list[Model]:
 def pull(name: str, revision: str | None = None, *, force: bool = False) -> Model:
     """Download a published model, check it and install it; needs the extra `torch`.
 
-    name:     such as "one-d-piece-s-256".
-    revision: commit or branch of its repository, instead of the one that this version knows.
-    force:    replace a model of this name.
+    name:     name of a published model, such as "one-d-piece-s-256".
+    revision: commit or branch of its repository; by default, the one set in this version.
+    force:    replace an installed model of this name.
 
-    Raises DownloadError, ModelError for a file that is not this model, and OutputError if it is
-    installed already.
+    Raises DownloadError, ModelError for a file that is not this model, OutputError if it is already
+    installed, ValueError for an invalid name, and OdpError without the extra.
     """
     from onedpiece.models.folder import check_free
     from onedpiece.models.hub import download
@@ -55,8 +55,13 @@ def pull(name: str, revision: str | None = None, *, force: bool = False) -> Mode
 def import_(file: str | Path, name: str | None = None, *, force: bool = False) -> Model:
     """Install a published model from its `pytorch_model.bin`, or from a safetensors file.
 
-    Needs the extra `torch`. name: what to call it; the name of its configuration if None.
-    Raises ModelError for a file that is no published model, OutputError as `pull` does.
+    Needs the extra `torch`.
+
+    name:  name to install it under; the name of its configuration if None.
+    force: replace an installed model of this name.
+
+    Raises ModelError for a file that is not a published model; OutputError, ValueError and OdpError
+    like `pull`.
     """
     from onedpiece.models.registry import user_folders
 
@@ -70,7 +75,8 @@ def import_(file: str | Path, name: str | None = None, *, force: bool = False) -
 def remove(name: str) -> Path:
     """Remove a model from the user's folders; returns the directory that was removed.
 
-    Raises UnknownModel if it is not installed, ModelError for the bundled model.
+    Raises UnknownModel if it is not installed, ModelError for the bundled model, and ValueError for
+    an invalid name.
     """
     from onedpiece.models.registry import BUNDLED, installed
 
@@ -84,7 +90,7 @@ def remove(name: str) -> Path:
 
 
 def check_name(name: str) -> str:
-    """The name, if it can be the name of a model. Raises ValueError."""
+    """The name, if it is valid: letters, digits, ".", "_" and "-". Raises ValueError otherwise."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"'{name}' is not a valid model name")
     return name

@@ -1,4 +1,4 @@
-"""Write model directories: complete under their names, or not at all."""
+"""Write model directories completely, or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onedpiece.errors import OutputError
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raise OutputError if `path` exists and not `force`, or if it is no model."""
+    """Raise OutputError if `path` exists, unless it is a model and `force` is true."""
     if path.exists() and not force:
         raise OutputError(f"{path} exists: use --force to replace it")
     if path.exists() and not (path / "model.json").is_file():
@@ -23,7 +23,7 @@ def check_free(path: Path, force: bool) -> None:
 def complete(path: Path) -> Iterator[Path]:
     """A directory to write a model into, renamed to `path` at the end, or removed on failure.
 
-    Raises OutputError.
+    Raises OutputError if it cannot be written.
     """
     partial = path.with_name(f".{path.name}-{os.getpid()}.part")
     old = path.with_name(f".{path.name}-{os.getpid()}.old")

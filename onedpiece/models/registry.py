@@ -1,4 +1,4 @@
-"""Which models are installed: the bundled one, and those in the user's folders."""
+"""Find installed models: the bundled one, and those in the user's folders."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ MAX_MANIFEST = 1 << 16  # characters
 class Model:
     """A model directory (`onedpiece.export.model_directory` writes them).
 
-    fingerprint: SHA-256 of the weights file, hexadecimal; files name a model by its first 3 bytes.
-    blank: RGB colour, 0..255, of a tile of which no token is known.
-    precision: how the weights are stored; other precisions of a model share its fingerprint and
-        have a `checksum` of their own, the SHA-256 of their weights file.
-    source: where a published model comes from, if it does.
+    fingerprint: SHA-256 of the weights file, hexadecimal. Files identify a model by the first 3
+        bytes of it.
+    blank: RGB colour, 0..255, of a tile without any token.
+    precision: how the weights are stored. All precisions of a model have the same fingerprint; the
+        `checksum` is the SHA-256 of the weights file in this precision.
+    source: where a published model comes from; empty for other models.
     """
 
     path: Path
@@ -46,12 +47,12 @@ class Model:
 
     @property
     def key(self) -> bytes:
-        """How .odp files name this model: 3 bytes."""
+        """The 3 bytes that identify this model in .odp files."""
         return bytes.fromhex(self.fingerprint[:6])
 
     @property
     def size(self) -> int:
-        """Bytes of all files of the model."""
+        """Total size in bytes of all files of the model."""
         return sum(file.stat().st_size for file in self.path.iterdir())
 
     @property
@@ -61,7 +62,7 @@ class Model:
 
     @property
     def tables(self) -> Tables | None:
-        """Its entropy tables, None if it has none. Raises ModelError if they cannot be read."""
+        """The entropy tables; None if it has none. Raises ModelError if they cannot be read."""
         return _tables(self.weights, self.fingerprint)
 
     @property
@@ -70,7 +71,7 @@ class Model:
         return (self.path / "search.onnx").is_file()
 
     def is_intact(self) -> bool:
-        """Whether the weights file has the SHA-256 of the checksum, or else of the fingerprint."""
+        """Whether the SHA-256 of the weights file is the checksum, or the fingerprint if it has none."""
         return sha256(self.weights) == (self.checksum or self.fingerprint)
 
 
@@ -109,9 +110,9 @@ def read_model(path: Path) -> Model:
 
 
 def user_folders() -> list[Path]:
-    """Folders of the user's models; new ones are installed in the first.
+    """Folders of the user's models; new models are installed in the first.
 
-    They are those that the environment variable ODP_MODELS lists, or else a folder in the
+    The environment variable ODP_MODELS lists them; without it, there is one folder in the
     platform's directory for user data.
     """
     listed = os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep)
@@ -121,9 +122,9 @@ def user_folders() -> list[Path]:
 
 
 def installed() -> list[Model]:
-    """Bundled models, then those in the user's folders.
+    """The bundled model, then the models in the user's folders.
 
-    A model there that is incomplete or broken is skipped, so that it does not stop the others.
+    Incomplete and broken models are skipped.
     """
     folders = [BUNDLED, *user_folders()]
     manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
@@ -145,9 +146,9 @@ def find(name: str | Path) -> Model:
 
 
 def find_by_key(key: bytes, also: Model | None = None) -> Model:
-    """The model that a file names by 3 bytes; `also` is considered beside the installed ones.
+    """The model that a file identifies by 3 bytes: `also` or an installed one.
 
-    Raises UnknownModel if it is not installed.
+    Raises UnknownModel if there is none.
     """
     for model in ([also] if also else []) + installed():
         if model.key == key:
@@ -159,16 +160,16 @@ def find_by_key(key: bytes, also: Model | None = None) -> Model:
 
 
 def installed_tables(key: bytes) -> Tables | None:
-    """Entropy tables of the installed model that a file names by 3 bytes.
+    """Entropy tables of the installed model that a file identifies by 3 bytes.
 
-    Raises UnknownModel or ModelError.
+    None if it has none. Raises UnknownModel or ModelError.
     """
     return find_by_key(key).tables
 
 
 @cache
 def _tables(weights: Path, _fingerprint: str) -> Tables | None:
-    """Cached, since they take milliseconds to prepare; a replaced model has another fingerprint."""
+    """Cached, since preparing them takes milliseconds. The fingerprint detects a replaced model."""
     frequency = read_tensor(weights, "quantize.frequency")
     blocks = read_tensor(weights, "quantize.block_sizes")
     if frequency is None or blocks is None:

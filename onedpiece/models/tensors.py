@@ -16,7 +16,7 @@ _TYPES = {"I32": "<i4", "F32": "<f4", "F16": "<f2"}
 
 
 def read_tensor(path: Path, name: str) -> NDArray[Any] | None:
-    """The array of this name, None if there is none. Raises ModelError for an unreadable file."""
+    """The array of this name; None if there is none. Raises ModelError for an unreadable file."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -27,7 +27,7 @@ def read_tensor(path: Path, name: str) -> NDArray[Any] | None:
                 return None
             start, end = entry["data_offsets"]
             if not 0 <= start <= end <= path.stat().st_size:
-                raise ValueError("an array is not inside")
+                raise ValueError("an array is outside the file")
             file.seek(8 + length + start)
             data = file.read(end - start)
         return np.frombuffer(data, _TYPES[entry["dtype"]]).reshape(entry["shape"])

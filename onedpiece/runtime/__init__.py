@@ -10,18 +10,18 @@ import numpy as np
 class Runtime(Protocol):
     """The networks of a model. B is any number of tiles.
 
-    device: "cpu" or "cuda", where they really run.
+    device: the device that is really used, "cpu" or "cuda".
     """
 
     device: str
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        """uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) of 0..4095."""
+        """Tiles, uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) of 0..4095."""
 
     def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
         """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255.
 
-        realism: 0 for the least squared error, up to 1 for a picture that looks real.
+        realism: 0 for the least squared error, up to 1 for the most realistic look.
         """
 
     def propose(
@@ -31,12 +31,13 @@ class Runtime(Protocol):
         num_tokens: np.ndarray,
         valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The cost of tiles, and for each token the code that promises to lower it most.
+        """The cost of tiles, and for each token the code that is expected to reduce it most.
 
         tiles:      uint8 (B, 256, 256, 3).
-        tokens:     (B, 256), of which the first num_tokens[b] count, (B,).
-        valid_size: (B, 2), width and height of the part of each tile that is in the picture.
+        tokens:     (B, 256) of 0..4095.
+        num_tokens: (B,), 1..256: only this many tokens of each tile are used.
+        valid_size: (B, 2), width and height in pixels of the part of each tile in the picture.
 
-        Returns cost float32 (B,), codes int32 (B, 256), and gains float32 (B, 256), by how much
-        the cost would fall. For models that are `Model.searchable`.
+        Returns costs float32 (B,), codes int32 (B, 256), and gains float32 (B, 256), the expected
+        reductions of the cost. For models that are `Model.searchable`.
         """

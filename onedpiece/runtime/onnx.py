@@ -1,4 +1,4 @@
-"""ONNX Runtime: what encoding and decoding use."""
+"""Run a model on ONNX Runtime, for encoding and decoding."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _LOADING = threading.Lock()
 
 
 class OnnxRuntime:
-    """A model's ONNX graphs. Each is loaded when it is first needed.
+    """A model's ONNX graphs, each loaded on first use: a `Runtime`.
 
-    device: "cuda", "cpu" or "auto" (CUDA where there is a working one).
+    device: "cuda", "cpu" or "auto" (CUDA if it works, else the CPU).
     threads: CPU threads of a network; all cores if None.
 
-    Several threads may use one object. Raises DeviceError if CUDA was asked for and does not work,
-    ModelError if a graph does not load.
+    Several threads may use one object. Raises ValueError for another device. The methods raise
+    DeviceError if `device` is "cuda" and CUDA does not work, and ModelError if a graph cannot be
+    loaded.
     """
 
     def __init__(self, model: Model, device: str = "auto", threads: int | None = None) -> None:
@@ -60,7 +61,7 @@ class OnnxRuntime:
         num_tokens: np.ndarray,
         valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # The names are those of the graph's inputs, in models that are installed already.
+        # The names of the graph's inputs in installed models; they cannot be changed.
         numbers = {"tokens": tokens, "keep": num_tokens, "shown": valid_size}
         inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
         per_tile, per_token = (len(tiles),), (len(tiles), MAX_TOKENS)
@@ -71,7 +72,10 @@ class OnnxRuntime:
     def _run(
         self, session: Any, inputs: dict[str, np.ndarray], *shapes: tuple[int, ...]
     ) -> list[np.ndarray]:
-        """The outputs of a network. Raises ModelError unless they have these shapes."""
+        """The outputs of a network.
+
+        Raises ModelError unless they have the given shapes, DeviceError if the network fails.
+        """
         try:
             results: list[np.ndarray] = session.run(None, inputs)
         except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -81,7 +85,7 @@ class OnnxRuntime:
         return results
 
     def _checked(self, tokens: np.ndarray) -> np.ndarray:
-        """The tokens. Raises ModelError unless all of them exist."""
+        """The tokens. Raises ModelError unless all are in 0..4095."""
         if tokens.size and not 0 <= tokens.min() <= tokens.max() < CODEBOOK_SIZE:
             raise ModelError(f"{self._model.name} gives tokens that do not exist")
         return tokens
@@ -138,15 +142,15 @@ class OnnxRuntime:
                 f"onnxruntime-gpu ({error})"
             ) from error
         try:
-            # In a thread of its own: from then on, the thread that makes a session treats such
-            # numbers as zero in all its computations.
+            # The thread that creates a session treats such numbers as zero from then on, in all
+            # computations. A temporary thread keeps this from the caller's thread.
             with ThreadPoolExecutor(1) as thread:
                 session = thread.submit(
                     onnxruntime.InferenceSession, graph, options, providers=providers
                 ).result()
         except Exception:  # ONNX Runtime's exceptions have no common base
             return None
-        session.disable_fallback()  # which would print to stdout and change the device silently
+        session.disable_fallback()  # it would print to stdout and change the device silently
         return session
 
 

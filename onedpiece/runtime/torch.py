@@ -1,4 +1,4 @@
-"""Run a model on PyTorch, to compare with ONNX Runtime and to work on models.
+"""Run a model on PyTorch, for comparison with ONNX Runtime and for work on models.
 
 Needs the extra `onedpiece[torch]`.
 """
@@ -22,7 +22,7 @@ class TorchRuntime:
 
     device: a device of PyTorch, such as "cpu" or "cuda".
 
-    Raises ModelError as `load_installed` does.
+    Raises ModelError like `load_installed`.
     """
 
     def __init__(self, model: Model, device: str = "cpu") -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from onedpiece.constants import TILE
 
 MAX_SCALED = 2048
-"""Longest side in pixels of pictures that are scaled to fill their tiles."""
+"""Longest side, in pixels, of pictures that are scaled to fill their tiles."""
 
-SLACK = TILE // 4  # pixels that a side may have beyond its tiles before it gets another one
+SLACK = TILE // 4  # pixels; a side that exceeds its tiles by more gets another tile
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Grid:
     """The tiles that cover a picture at native resolution.
 
     Tiles are `TILE` x `TILE` pixels and neighbours share `overlap` pixels. The last column and the
-    last row may reach past the edge of the picture; filling that margin is not the grid's business.
+    last row may reach past the edge of the picture; `split` fills that margin.
 
     width, height: size of the picture in pixels, at least 1.
     overlap: pixels that two neighbouring tiles share, 0 to TILE - 1.
@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def count(self) -> int:
-        """Number of tiles in all."""
+        """Total number of tiles."""
         return self.columns * self.rows
 
     def corners(self) -> list[tuple[int, int]]:
@@ -69,9 +69,10 @@ class Grid:
 
     @classmethod
     def filled(cls, width: int, height: int) -> Grid:
-        """The tiles that a picture fills when it is scaled to them; they do not overlap.
+        """The tiles, without overlap, that a picture is scaled to fill.
 
-        A side is made smaller by a fifth at most, and otherwise larger.
+        width, height: size of the picture in pixels, at least 1. A side becomes smaller by at most
+        a fifth, or larger.
         """
         columns, rows = (max(1, -(-(side - SLACK) // TILE)) for side in (width, height))
         return cls(columns * TILE, rows * TILE, 0)

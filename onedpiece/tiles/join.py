@@ -1,4 +1,4 @@
-"""Make a picture of decoded tiles, without visible seams."""
+"""Join decoded tiles to a picture, without visible seams."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SMOOTH = 7  # pixels along the seam over which the step is averaged
 def join(tiles: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
     """grid.count tiles, float (256, 256, 3) in 0..255, row by row -> picture uint8 (H, W, 3).
 
-    Tiles that overlap are cross-faded; the step between tiles that only meet is taken out.
-    Besides the picture, only two rows of tiles are held in memory as float.
+    Tiles that overlap are cross-faded. Between tiles that do not overlap, the step is smoothed.
+    Besides the picture, only two rows of tiles are in memory, as float.
     """
     bands = _bands(iter(tiles), grid)
     return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid)
@@ -39,7 +39,7 @@ def _bands(tiles: Iterator[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
 
 
 def _blend(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
-    """Bands that overlap -> picture: a linear cross-fade whose weights add up to 1."""
+    """Bands that overlap -> picture, by a linear cross-fade whose weights add up to 1."""
     picture = np.empty((grid.height, grid.width, 3), np.uint8)
     above = np.zeros((grid.overlap, grid.width, 3), np.float32)
     for row, band in enumerate(bands):
@@ -52,7 +52,7 @@ def _blend(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
 
 
 def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
-    """Bands that only meet -> picture."""
+    """Bands that do not overlap -> picture."""
     picture = np.empty((grid.height, grid.width, 3), np.uint8)
     upper = next(bands)  # its lower edge is corrected together with the next band
     for row, band in enumerate(bands, 1):
@@ -71,12 +71,12 @@ def _write_rows(picture: np.ndarray, top: int, band: np.ndarray) -> None:
 
 
 def _deblock(picture: np.ndarray, seam: int) -> None:
-    """Take the step out of a seam between row seam - 1 and row `seam` of float (H, W, 3), in place.
+    """Smooth the seam between row seam - 1 and row `seam` of float (H, W, 3), in place.
 
-    The step is the difference of the edge rows beyond the slope on both sides of them. Its mean
-    over SMOOTH pixels along the seam is what the tiles disagree in. Half of that is removed on
-    either side, with a weight that falls with the distance from the seam. The rest of the step is
-    texture, and stays.
+    The step is the difference of the rows at the seam, less the slope next to them. Its mean over
+    SMOOTH pixels along the seam is the error of the tiles. Half of the error is removed on either
+    side, with a weight that falls with the distance from the seam. The rest of the step is texture
+    and is kept.
     """
     reach = min(REACH, len(picture) - seam)
     second_above, above, below = picture[seam - 2], picture[seam - 1], picture[seam]

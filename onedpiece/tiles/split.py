@@ -12,7 +12,7 @@ from onedpiece.tiles.grid import Grid
 
 
 def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (height, width, 3), bicubic, antialiased where it gets smaller."""
+    """uint8 (H, W, 3) -> uint8 (height, width, 3), bicubic, with antialiasing when reduced."""
     if pixels.shape[:2] == (height, width):
         return pixels
     image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
@@ -22,7 +22,7 @@ def scale(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
     """uint8 (H, W, 3) -> grid.count tiles uint8 (256, 256, 3), row by row.
 
-    Beyond the right and lower edges, tiles hold the picture mirrored.
+    Beyond the right and lower edges, tiles are filled with the mirrored picture.
     """
     for x, y in grid.corners():
         yield pixels[_mirrored(y, grid.height)[:, None], _mirrored(x, grid.width)]
