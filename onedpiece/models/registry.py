@@ -71,7 +71,7 @@ class Model:
         return (self.path / "search.onnx").is_file()
 
     def is_intact(self) -> bool:
-        """Whether the SHA-256 of the weights file is the checksum, or the fingerprint if it has none."""
+        """Whether the SHA-256 of the weights file is the checksum, or else the fingerprint."""
         return sha256(self.weights) == (self.checksum or self.fingerprint)
 
 
