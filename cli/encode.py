@@ -74,7 +74,7 @@ def _target(
     psnr: float | None,
     adaptive: bool,
 ) -> Target:
-    """What the sizes of the files are chosen by. Raises UsageError."""
+    """The target for the size or the quality of the files. Raises UsageError."""
     from onedpiece.rate_control import Target
 
     if (max_bytes, bpp, psnr) == (None, None, None):

@@ -46,7 +46,7 @@ class Work(Generic[Loaded, Result]):
 def survey(inputs: Inputs, inspect: Callable[[Path], None], report: Report) -> int:
     """Inspect .odp files without writing any, and return the number of failures.
 
-    inspect: prints what there is to say about a file; raises OdpError.
+    inspect: prints a report on a file; raises OdpError.
 
     Raises UsageError if there are no inputs.
     """
@@ -117,7 +117,7 @@ class _Batch(Generic[Loaded, Result]):
                 self._writing.append((job, self._pool.submit(self._write, job, loaded, result)))
 
     def finish_writing(self, all_but: int = 0) -> None:
-        """Wait for outputs, the oldest first, until so many are left; and report them."""
+        """Wait for outputs and report them, the oldest first, until `all_but` are left."""
         while len(self._writing) > all_but:
             job, future = self._writing.popleft()
             try:

@@ -16,7 +16,7 @@ def truncate(
     model: options.ExtraModel = None,
     force: options.Force = False,
 ) -> None:
-    """Keep only the first tokens, as if the picture had been encoded with so few.
+    """Keep only the first tokens, as if the picture had been encoded with only these.
 
     With --bytes, that holds for files encoded with --bytes, --bpp, --psnr or --adaptive.
     """

@@ -102,7 +102,7 @@ def decode(
     device:     "auto", "cpu" or "cuda".
     max_pixels: larger pictures are refused.
 
-    A file that lost its end decodes from the tokens that are there, as long as its header,
+    A file that lost its end decodes from its remaining tokens, as long as its header,
     allocation and chunks are complete.
 
     Raises OdpError for data that cannot be decoded, UnknownModel if its model is not installed,

@@ -169,7 +169,7 @@ class Codec:
     ) -> list[EncodedImage]:
         """`encode_many` from `Picture` to `EncodedImage`.
 
-        progress: called with a number of tiles whenever so many more are encoded.
+        progress: called with the number of tiles in each batch after it is encoded.
         """
         if not isinstance(target, Target):
             target = Target(tokens=target)
@@ -190,7 +190,7 @@ class Codec:
     ) -> list[Picture]:
         """`decode_many` from `EncodedImage` to `Picture`.
 
-        progress: called with a number of tiles whenever so many more are decoded.
+        progress: called with the number of tiles in each batch after it is decoded.
         """
         if num_tokens < 1:
             raise ValueError("at least one token is needed")

@@ -27,7 +27,7 @@ from onedpiece.tiles.split import scale, split
 Item = TypeVar("Item")
 
 Progress = Callable[[int], None]
-"""Called with a number of tiles whenever so many more have gone through a network."""
+"""Called with the number of tiles in each batch after it has gone through a network."""
 
 MeasurePsnr = Callable[[Picture, EncodedImage], float]
 """Decibels of a picture when its encoded image is decoded."""

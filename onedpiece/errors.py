@@ -22,11 +22,11 @@ class DamagedFile(OdpError):
 
 
 class TruncatedFile(DamagedFile):
-    """The file has lost tokens at its end, and a complete one was asked for."""
+    """The file has lost tokens at its end, and a complete one was required."""
 
 
 class TruncatedFileWarning(UserWarning):
-    """The file has lost tokens at its end; it was decoded from those that are there."""
+    """The file has lost tokens at its end; it was decoded from the remaining ones."""
 
 
 class UnknownModel(OdpError):
@@ -50,11 +50,11 @@ class LimitExceeded(OdpError):
 
 
 class TargetNotReached(OdpError):
-    """No file of this picture has the size or the quality that was asked for."""
+    """No file of this picture has the requested size or quality."""
 
 
 class DeviceError(OdpError):
-    """The device that was asked for is not available."""
+    """The requested device is not available."""
 
 
 class OutputError(OdpError):

@@ -1,4 +1,4 @@
-"""Metrics that several rooms share."""
+"""Metrics that several parts of the package use."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Target:
             object.__setattr__(self, "adaptive", True)
 
     def bytes_for(self, pixels: int) -> int | None:
-        """The largest file that `max_bytes` or `bpp` allows for so many pixels, else None."""
+        """The file size that `max_bytes` or `bpp` allows for this number of pixels, else None."""
         if self.bpp is None:
             return self.max_bytes
         return int(min(self.bpp * pixels / 8, NO_LIMIT))
@@ -114,7 +114,7 @@ def _reach(
 
 
 def detail(tile: np.ndarray, width: int, height: int) -> float:
-    """About what the first tokens of a tile leave over: squared error of the means of cells.
+    """How much fine detail a tile has: the squared error of replacing cells by their means.
 
     tile: uint8 (256, 256, 3), of which the upper left width x height pixels are in the picture.
     """

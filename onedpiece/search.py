@@ -1,8 +1,8 @@
 """Better tokens for tiles, by trying: what an `effort` above 1 spends its time on.
 
 The encoder picks tokens without asking the decoder. A runtime proposes exchanges
-(`Runtime.propose`); the most promising ones are made together, and kept where the tile gets better
-for its bytes.
+(`Runtime.propose`); the most promising ones are made together, and kept where they lower
+the cost of the tile: its squared error plus a price for its bits.
 """
 
 from __future__ import annotations

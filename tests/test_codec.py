@@ -169,7 +169,7 @@ class TestRefusal:
         with pytest.raises(UnknownModel, match=parse(uninstalled).header.model.hex()):
             codec.decode(uninstalled)
 
-    def test_so_is_one_asked_for_by_name(self):
+    def test_an_unknown_model_name_is_an_error(self):
         with pytest.raises(UnknownModel, match="no-such-model"):
             Codec("no-such-model")
 
@@ -245,7 +245,7 @@ def test_what_is_no_picture_or_no_number_is_a_mistake_of_the_caller(codec, make_
     assert codec.encode(make_picture(), np.int64(3)) == codec.encode(make_picture(), 3)
 
 
-def test_a_limit_of_ones_own_holds_in_both_directions(codec, make_picture):
+def test_max_pixels_limits_encoding_and_decoding(codec, make_picture):
     small = Codec(device="cpu", max_pixels=100 * 100)
     data = codec.encode(make_picture(101, 100), 4)
     with pytest.raises(LimitExceeded):

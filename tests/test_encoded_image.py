@@ -327,7 +327,7 @@ class TestRefusal:
                 parse(beginning + data)
 
     @given(contents(), st.data())
-    def test_neither_do_damaged_files(self, content, data):
+    def test_damaged_files_raise_nothing_but_our_own_errors_either(self, content, data):
         damaged = bytearray(build(*content))
         for _ in range(data.draw(st.integers(1, 4))):
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

@@ -218,7 +218,7 @@ class TestMetadata:
         exif.load(open_picture(data, self.EVERYTHING).metadata["exif"])
         assert dict(exif) == {270: "a gradient"}
 
-    def test_so_it_is_when_the_tiff_had_to_be_turned(self):
+    def test_the_exif_of_a_turned_tiff_is_reduced_too(self):
         data = saved(coloured(), "TIFF", tiffinfo={270: "a gradient", 0x0112: 6})
         picture = open_picture(data, self.EVERYTHING)
         exif = Image.Exif()
@@ -232,7 +232,7 @@ class TestMetadata:
         data = saved(Image.new(mode, (4, 4)), icc_profile=bytes(profile))
         assert open_picture(data, self.EVERYTHING).metadata == {"icc": bytes(profile)}
 
-    def test_nothing_there_is_nothing_kept(self):
+    def test_without_metadata_none_is_kept(self):
         assert open_picture(saved(coloured()), self.EVERYTHING).metadata == {}
 
 

@@ -98,7 +98,7 @@ def test_every_platform_gets_exactly_one_onnx_runtime(system, machine, expected)
     assert [name for name in chosen if name.startswith("onnxruntime")] == [expected]
 
 
-def test_the_version_is_told_in_one_voice():
+def test_the_version_is_the_same_in_both_places():
     import onedpiece
 
     assert onedpiece.__version__ == PROJECT["version"]

@@ -33,8 +33,8 @@ class Allocation:
     """How the tokens of a file are shared out among its tiles.
 
     total:  tokens of all tiles together in the complete file, 1 to 256 for each tile.
-    levels: a level for each tile, 0 to 15, or None if all tiles are alike. Each level has about
-            sqrt(2) times as many tokens as the level below.
+    levels: a level for each tile, 0 to 15, or None if all tiles are alike. With each level, a
+            tile gets about sqrt(2) times as many tokens.
 
     Raises ValueError for levels out of range.
     """

@@ -256,7 +256,7 @@ class TestLimits:
             Header(*size, 64, MODEL)
 
     @pytest.mark.parametrize("side", [MAX_SIDE + 1, 2**20])
-    def test_nor_does_a_reader_believe_it(self, side):
+    def test_a_reader_refuses_it_too(self, side):
         width = f"{side + 255:b}"  # side - 1 of order 8, without its zeros
         zeros = "0" * (len(width) - 9)
         with pytest.raises(LimitExceeded):

@@ -285,7 +285,7 @@ class TestFailures:
         assert first.startswith(f"odp: {album / 'aa.png'}: not a picture")
         assert last == "odp: 3 done, 0 skipped, 1 failed"
 
-    def test_nor_does_a_name_that_is_too_long(self, odp, album, one_tile, tmp_path):
+    def test_a_name_that_is_too_long_does_not_stop_a_batch(self, odp, album, one_tile, tmp_path):
         (album / "a.odp").write_bytes(one_tile)
         long = album / ("x" * 300)
         result = odp("encode", long, album / "a.png", "--out-dir", tmp_path / "out", "-n", 1)
