@@ -100,7 +100,7 @@ class EncodedImage:
         """
         known = model if isinstance(model, Model) else find(model)
         width, height = operator.index(width), operator.index(height)
-        tokens = np.atleast_2d(tokens)
+        tokens = np.array(tokens, ndmin=2)  # a copy: the caller may change the original
         if not 1 <= tokens.shape[1] <= MAX_TOKENS:
             raise ValueError(f"a tile has 1 to {MAX_TOKENS} tokens, not {tokens.shape[1]}")
         header = Header.for_picture(width, height, tokens.shape[1], known.key, grey)

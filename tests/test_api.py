@@ -191,6 +191,10 @@ class TestFromTokens:
         image = EncodedImage.from_bytes(one_tile)
         image.tokens[:] = 0
         assert image.tokens.any()
+        tokens = image.tokens
+        same = EncodedImage.from_tokens(tokens, 256, 256)
+        tokens[:] = 0
+        assert same.truncate(9).to_bytes() == image.truncate(9).to_bytes()
 
     @pytest.mark.parametrize(
         "tokens, size",
