@@ -62,12 +62,12 @@ class Odp:
         images = self._codec.encode_pictures(pictures, target, effort=self._effort)
         return [image.to_bytes() for image in images]
 
-    def decode(self, data: bytes, tokens: int = MAX_TOKENS) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, tokens: int | None = None) -> NDArray[np.uint8]:
         """The pixels (H, W, 3) of a file, from at most so many tokens per tile. Raises OdpError."""
         return self.decode_many([data], tokens)[0]
 
     def decode_many(
-        self, files: Sequence[bytes], tokens: int = MAX_TOKENS
+        self, files: Sequence[bytes], tokens: int | None = None
     ) -> list[NDArray[np.uint8]]:
         """Like `decode` for several files, whose tiles share batches."""
         images = [self._codec.parse(data) for data in files]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from onedpiece.cli import app, files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, check_streams, plan
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
-from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import OutputError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @app.command()
 def decode(
     paths: options.OdpFilesAndOut = None,
-    tokens: options.DecodeTokens = MAX_TOKENS,
+    tokens: options.DecodeTokens = None,
     grain: options.Grain = 1.0,
     allow_truncated: options.AllowTruncated = True,
     background: options.Background = None,
@@ -69,7 +68,7 @@ def decode(
 def _count_pixels(job: Job) -> int:
     from onedpiece.bitstream.header import Header
 
-    return Header.unpack(files.read_start(job.source))[0].pixels
+    return Header.unpack(files.read_start(job.source))[0].decoded_pixels
 
 
 def _read(job: Job, codec: Codec, allow_truncated: bool) -> EncodedImage:
@@ -82,14 +81,16 @@ def _read(job: Job, codec: Codec, allow_truncated: bool) -> EncodedImage:
     return image
 
 
-def _outcome(image: EncodedImage, max_tokens: int) -> Outcome:
+def _outcome(image: EncodedImage, max_tokens: int | None) -> Outcome:
     header = image.header
-    tokens = min(max_tokens, -(-image.total_tokens // header.grid.count))
+    tokens = -(-image.total_tokens // header.base_tiles)
+    if max_tokens is not None:
+        tokens = min(max_tokens, tokens)
     fields = {
         "width": header.width,
         "height": header.height,
         "tokens": tokens,
-        "tokens_in_complete_file": header.tokens_per_tile,
+        "tokens_in_complete_file": image.num_tokens,
         "cut": image.is_truncated,
     }
     line = f"{header.width}x{header.height}, {pluralise(tokens, 'token')} used"

@@ -131,7 +131,7 @@ def _read(job: Job, read_options: ReadOptions) -> Picture:
 def _write(job: Job, image: EncodedImage, force: bool) -> Outcome:
     data, header = image.to_bytes(), image.header
     files.write(job.target, data, force)
-    tokens = header.tokens_per_tile
+    tokens = image.num_tokens
     bpp = 8 * len(data) / header.pixels
     fields = {
         "width": header.width,

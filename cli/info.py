@@ -33,7 +33,11 @@ def info(
 
 
 def _lines(fields: dict[str, Any]) -> str:
+    tiles = pluralise(fields["tiles"], "tile")
+    tiles += " of " if fields["density"] == 1 else f" at density {fields['density']}, "
     tokens = ("about " if fields["adaptive"] else "") + pluralise(fields["tokens"], "token")
+    if fields["density"] > 1:
+        tokens += " for 256x256 pixels"
     if fields["tokens_here"] is None:
         tokens += " (not readable without the model)"
     elif fields["tokens_here"] != fields["tokens_in_all"]:
@@ -50,7 +54,7 @@ def _lines(fields: dict[str, Any]) -> str:
     model_name = fields["model_name"] or "not installed"
     return (
         f"{fields['input']}: {fields['width']}x{fields['height']} {fields['mode']}, "
-        f"{pluralise(fields['tiles'], 'tile')} of {tokens}\n"
+        f"{tiles}{tokens}\n"
         f"  model {fields['model']} ({model_name}), {fields['bytes']} bytes ({sections}), "
         f"{fields['bpp']:.4f} bpp"
     )

@@ -12,7 +12,7 @@ import typer
 
 from onedpiece.cli.inputs import UsageError
 from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
-from onedpiece.constants import MAX_TOKENS
+from onedpiece.constants import MAX_TOKENS, MAX_TOKENS_OF_PICTURE
 
 
 class Device(StrEnum):
@@ -76,21 +76,19 @@ EncodeTokens = Annotated[
         "--tokens",
         "-n",
         min=1,
-        max=MAX_TOKENS,
+        max=MAX_TOKENS_OF_PICTURE,
         help=f"Number of tokens for each 256x256 tile. [default: {MAX_TOKENS}]",
     ),
 ]
 DecodeTokens = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--tokens", "-n", min=1, max=MAX_TOKENS, help="Use at most this many tokens of each tile."
+        "--tokens", "-n", min=1, help="Use at most this many tokens for each 256x256 tile."
     ),
 ]
 TruncateTokens = Annotated[
     int | None,
-    typer.Option(
-        "--tokens", "-n", min=1, max=MAX_TOKENS, help="Number of tokens to keep of each tile."
-    ),
+    typer.Option("--tokens", "-n", min=1, help="Number of tokens to keep for each 256x256 tile."),
 ]
 MaxBytes = Annotated[
     int | None, typer.Option("--bytes", min=1, help="Maximum size of the file in bytes.")

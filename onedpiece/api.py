@@ -42,8 +42,8 @@ def encode(
     """A picture to the bytes of an .odp file.
 
     image:      a PIL image, or the path of a picture file.
-    tokens:     1 to 256 tokens of at most 12 bits for each 256x256 tile; 256 if no other target
-        is given.
+    tokens:     1 to 1024 tokens of at most 12 bits for each 256x256 tile; 256 if no other target
+        is given. Above 256, the picture has finer tiles.
     max_bytes:  instead, a limit for the whole file.
     bpp:        instead, a limit in bits per pixel.
     psnr:       instead, the decibels that the decoded picture must have (with realism 1).
@@ -80,7 +80,7 @@ def encode(
 
 def decode(
     source: Source | EncodedImage,
-    num_tokens: int = MAX_TOKENS,
+    num_tokens: int | None = None,
     *,
     realism: float = 1.0,
     background: str | tuple[int, int, int] | None = None,
@@ -92,7 +92,7 @@ def decode(
     """An .odp file to a PIL image of the original size. Metadata that was kept is in `info`.
 
     source:     the bytes of the file, its path, or an `EncodedImage`.
-    num_tokens: use at most this many tokens of each tile.
+    num_tokens: use at most this many tokens for each 256x256 tile; all if None.
     realism:    0 for the least squared error, up to 1 for a picture that looks real, for models
         that know the difference.
     background: colour to put behind transparent pixels.

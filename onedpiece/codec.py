@@ -16,7 +16,7 @@ from typing import Any, Self
 from PIL import Image
 
 from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
-from onedpiece.decoder import Decoder
+from onedpiece.decoder import Decoder, assemble
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.encoder import Encoder, Progress
 from onedpiece.entropy import Tables
@@ -27,6 +27,7 @@ from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
 from onedpiece.rate_control import Target
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
+from onedpiece.runtime.sketch import load_sketcher
 from onedpiece.search import ROUNDS
 
 
@@ -89,7 +90,7 @@ class Codec:
     ) -> bytes:
         """One PIL image to the bytes of an .odp file.
 
-        target: what the file must have; an integer is a number of tokens for each tile.
+        target: what the file must have; an integer is a number of tokens (`Target.tokens`).
         effort: 1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
 
         Transparency is kept. Raises PictureError or LimitExceeded for an image that cannot be
@@ -101,14 +102,14 @@ class Codec:
     def decode(
         self,
         data: bytes | EncodedImage,
-        num_tokens: int = MAX_TOKENS,
+        num_tokens: int | None = None,
         *,
         realism: float = 1.0,
         strict: bool = False,
     ) -> Image.Image:
         """An .odp file, complete or truncated anywhere in the tokens, to a PIL image.
 
-        num_tokens: use at most this many tokens of each tile.
+        num_tokens: use at most this many tokens for each 256x256 tile; all if None.
         realism:    0 for the least squared error, up to 1 for a picture that looks real, for
             models that know the difference.
         strict:     a truncated file is an error instead of a TruncatedFileWarning.
@@ -137,7 +138,7 @@ class Codec:
     def decode_many(
         self,
         files: Sequence[bytes | EncodedImage],
-        num_tokens: int = MAX_TOKENS,
+        num_tokens: int | None = None,
         *,
         realism: float = 1.0,
         strict: bool = False,
@@ -177,13 +178,14 @@ class Codec:
             raise ValueError(f"effort must be 1 to {max(ROUNDS)}")
         if effort > 1 and not self.model.searchable:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
-        encoder = Encoder(self.model, self._runtime(self.model), self.batch, self._measure_psnr)
+        runtime = self._runtime(self.model)
+        encoder = Encoder(self.model, runtime, self.batch, self._measure_psnr, self._estimate_psnr)
         return encoder.encode(pictures, target, effort, progress)
 
     def decode_pictures(
         self,
         images: Sequence[EncodedImage],
-        num_tokens: int = MAX_TOKENS,
+        num_tokens: int | None = None,
         *,
         realism: float = 1.0,
         progress: Progress | None = None,
@@ -192,7 +194,7 @@ class Codec:
 
         progress: called with the number of tiles in each batch after it is decoded.
         """
-        if num_tokens < 1:
+        if num_tokens is not None and num_tokens < 1:
             raise ValueError("at least one token is needed")
         if not 0 <= realism <= 1:
             raise ValueError("realism must be 0 to 1")
@@ -202,6 +204,17 @@ class Codec:
     def _measure_psnr(self, picture: Picture, image: EncodedImage) -> float:
         """Decibels of the picture as its file would be decoded."""
         return visible_psnr(picture, self.decode_pictures([image])[0])
+
+    def _estimate_psnr(self, picture: Picture, image: EncodedImage) -> float | None:
+        """Decibels of the picture as its tokens sketch it; None without a sketch."""
+        sketcher = load_sketcher(self.model.weights, self.model.fingerprint)
+        if sketcher is None:
+            return None
+        tiles = (
+            sketcher.sketch(tokens[:count])
+            for tokens, count in zip(image.tokens, image.counts, strict=True)
+        )
+        return visible_psnr(picture, assemble(image, tiles))
 
     def _tables_of(self, key: bytes) -> Tables | None:
         return find_by_key(key, also=self.model).tables

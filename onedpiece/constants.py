@@ -9,6 +9,13 @@ PATCH = 16
 MAX_TOKENS = 256
 """Largest number of tokens of a tile."""
 
+MAX_DENSITY = 4
+"""Most pixels of the tiles for each pixel of the picture, along each side, in the format."""
+
+MAX_TOKENS_OF_PICTURE = 1024
+"""Most tokens for each tile that a picture has at density 1, if the encoder makes its tiles
+finer."""
+
 TOKEN_BITS = 12
 """Bits of a token that is not entropy-coded."""
 

@@ -46,11 +46,13 @@ class Decoder:
     def decode(
         self,
         images: Sequence[EncodedImage],
-        num_tokens: int,
+        num_tokens: int | None = None,
         realism: float = 1.0,
         progress: Progress | None = None,
     ) -> list[Picture]:
-        """Decode images from at most `num_tokens` tokens of each tile.
+        """Decode images, from all tokens or from fewer.
+
+        num_tokens: use at most this many tokens for each tile that a picture has at density 1.
 
         Raises UnknownModel, DamagedFile for a broken chunk, DeviceError or ModelError.
         """
@@ -59,13 +61,11 @@ class Decoder:
                 _EncodedTile(model, tokens[:count])
                 for image in images
                 for model in [self.model_of(image)]
-                for tokens, count in zip(
-                    image.tokens, np.minimum(image.counts, num_tokens), strict=True
-                )
+                for tokens, count in zip(image.tokens, _limited(image, num_tokens), strict=True)
             ]
         )
         decoded = self._decode_tiles(tiles, realism, progress)
-        return [_assemble(image, islice(decoded, image.header.grid.count)) for image in images]
+        return [assemble(image, islice(decoded, image.header.grid.count)) for image in images]
 
     def _decode_tiles(
         self, tiles: Iterator[_EncodedTile], realism: float, progress: Progress | None
@@ -96,7 +96,15 @@ class Decoder:
         return self.runtime_of(model).decode(np.stack([tile.tokens for tile in tiles]), realism)
 
 
-def _assemble(image: EncodedImage, tiles: Iterator[np.ndarray]) -> Picture:
+def _limited(image: EncodedImage, num_tokens: int | None) -> np.ndarray:
+    """How many tokens of each tile are decoded, (tiles,)."""
+    if num_tokens is None:
+        return image.counts
+    header = image.header
+    return np.minimum(image.counts, -(-num_tokens * header.base_tiles // header.grid.count))
+
+
+def assemble(image: EncodedImage, tiles: Iterator[np.ndarray]) -> Picture:
     """The picture of decoded tiles and of the chunks of its file."""
     header = image.header
     pixels = join(tiles, header.grid)

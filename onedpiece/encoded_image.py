@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from onedpiece.bitstream import payload
 from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import unpack_alpha
-from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, decompress, pack_chunks
+from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, decompress
 from onedpiece.bitstream.front import Front
 from onedpiece.bitstream.header import Header
 from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
+from onedpiece.description import describe
 from onedpiece.entropy import Tables
 from onedpiece.errors import DamagedFile, ModelError, OdpError, TruncatedFile, UnknownModel
 from onedpiece.models.registry import DEFAULT, Model, find, installed_tables
@@ -85,14 +86,16 @@ class EncodedImage:
         *,
         model: str | Path | Model = DEFAULT,
         grey: bool = False,
+        density: int = 1,
         chunks: Sequence[Chunk] = (),
     ) -> EncodedImage:
         """The picture that tokens of a model describe, without any network.
 
         tokens: integers (tiles, K) of 0 to 4095, K in 1..256: the first K tokens of every tile of
-            the grid that a picture of this size has, row by row. One tile may be (K,). All tiles
-            have K tokens; the tokens of an adaptive file cannot be given.
+            the grid that a picture of this size and density has, row by row. One tile may be (K,).
+            All tiles have K tokens; the tokens of an adaptive file cannot be given.
         width, height: size of the picture in pixels.
+        density: pixels of the tiles for each pixel of the picture, along each side, 1 to 4.
         model: name, directory or `Model` that the tokens are of.
 
         Raises ValueError for tokens of another shape or range, LimitExceeded for a side that is
@@ -103,11 +106,11 @@ class EncodedImage:
         tokens = np.array(tokens, ndmin=2)  # a copy: the caller may change the original
         if not 1 <= tokens.shape[1] <= MAX_TOKENS:
             raise ValueError(f"a tile has 1 to {MAX_TOKENS} tokens, not {tokens.shape[1]}")
-        header = Header.for_picture(width, height, tokens.shape[1], known.key, grey)
+        header = Header.for_picture(width, height, tokens.shape[1], known.key, grey, density)
         if len(tokens) != header.grid.count:
             raise ValueError(
-                f"a picture of {width}x{height} pixels has {header.grid.count} tiles, "
-                f"not {len(tokens)}"
+                f"a picture of {width}x{height} pixels has {header.grid.count} tiles at density "
+                f"{density}, not {len(tokens)}"
             )
         return cls.build(header, tokens, chunks, tables=known.tables)
 
@@ -164,6 +167,14 @@ class EncodedImage:
         return self.header.height
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of the complete file for each tile that the picture has at density 1, rounded up.
+
+        This is the number that `Target.tokens` and `truncate` mean.
+        """
+        return -(-self.allocation.total // self.header.base_tiles)
+
+    @property
     def mode(self) -> str:
         """Pillow's mode of the decoded picture: "L", "LA", "RGB" or "RGBA"."""
         alpha = "A" if self.chunk(ALPHA) is not None else ""
@@ -199,6 +210,16 @@ class EncodedImage:
         return self.total_tokens < self.allocation.total
 
     @property
+    def is_readable(self) -> bool:
+        """Whether the tokens can be read: coded ones need the tables of their token set."""
+        return self._no_tables is None
+
+    @property
+    def is_entropy_coded(self) -> bool:
+        """Whether the tokens are coded with tables in the file."""
+        return self._coded_payload[1] if self._source is None else self.header.entropy_coded
+
+    @property
     def truncation(self) -> str | None:
         """What to tell a user of a truncated file; None if it is complete."""
         if not self.is_truncated:
@@ -220,7 +241,7 @@ class EncodedImage:
     ) -> EncodedImage:
         """The same picture with only the first tokens: the bytes that encoding so few gives.
 
-        num_tokens: mean number of tokens of each tile.
+        num_tokens: mean number of tokens for each tile that the picture has at density 1.
         max_bytes:  instead, a limit for the whole file. The result equals encoding with this limit
             if the file is adaptive.
 
@@ -233,12 +254,13 @@ class EncodedImage:
             raise ValueError("num_tokens and max_bytes must be at least 1")
         tiles = self.header.grid.count
         if num_tokens is not None:
-            if not tiles <= num_tokens * tiles <= self.total_tokens:
+            base_tiles = self.header.base_tiles
+            if not tiles <= num_tokens * base_tiles <= self.total_tokens:
                 raise OdpError(
-                    f"cannot keep {num_tokens} tokens per tile: the file has "
-                    f"{self.total_tokens // tiles}"
+                    f"cannot keep {num_tokens} tokens per tile: {-(-tiles // base_tiles)} to "
+                    f"{self.total_tokens // base_tiles} are possible"
                 )
-            return self._with_total(num_tokens * tiles)
+            return self._with_total(num_tokens * base_tiles)
         assert max_bytes is not None
         if self.total_tokens < tiles:
             raise OdpError(f"{self.total_tokens} tokens are not even one for each of {tiles} tiles")
@@ -263,32 +285,7 @@ class EncodedImage:
 
     def info(self) -> dict[str, Any]:
         """What the file says, by name. `tokens_here` is None if the tokens cannot be read."""
-        header, size = self.header, len(self.to_bytes())
-        entropy_coded = self._coded_payload[1] if self._source is None else header.entropy_coded
-        front, alpha = len(self.front.pack(entropy_coded)), self.chunk(ALPHA)
-        chunks = len(pack_chunks(self.chunks))
-        sections = {"header": front - chunks, "chunks": chunks, "tokens": size - front}
-        return {
-            "width": header.width,
-            "height": header.height,
-            "mode": ("grey" if header.grey else "RGB") + ("" if alpha is None else " with alpha"),
-            "tiles": header.grid.count,
-            "overlap": header.overlap,
-            "coding": "entropy" if entropy_coded else "12 bits",
-            "scaled": header.scaled,
-            "tokens": header.tokens_per_tile,
-            "adaptive": self.allocation.levels is not None,
-            "tokens_in_all": self.allocation.total,
-            "tokens_here": None if self._no_tables else self.total_tokens,
-            "model": header.model.hex(),
-            "bytes": size,
-            "bytes_by_section": sections,
-            "alpha_bytes": 0 if alpha is None else len(alpha),
-            "metadata": [
-                name for name, number in METADATA_TYPES.items() if self.chunk(number) is not None
-            ],
-            "bpp": round(8 * size / header.pixels, 5),
-        }
+        return describe(self)
 
     def verify(self) -> None:
         """Check that the file is complete and that everything in it can be read.

@@ -32,6 +32,9 @@ Progress = Callable[[int], None]
 MeasurePsnr = Callable[[Picture, EncodedImage], float]
 """Decibels of a picture when its encoded image is decoded."""
 
+EstimatePsnr = Callable[[Picture, EncodedImage], float | None]
+"""A number that grows with `MeasurePsnr` and takes less time; None if the model has none."""
+
 
 class _SearchTile(NamedTuple):
     """A tile whose tokens are to become better (`search.improve`)."""
@@ -44,7 +47,7 @@ class _SearchTile(NamedTuple):
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture on its way to a file.
+    """A picture on its way to a file, at one density of its tiles.
 
     details: how much detail each tile has (`rate_control.detail`), once the tiles were cut.
     """
@@ -88,13 +91,13 @@ class _Job(NamedTuple):
 class _Draft:
     """What a search is to improve.
 
-    image:     as much of the job's image as the target asks for.
-    is_enough: whether it meets the target; better tokens may reach decibels that it does not.
+    image:  as much of the job's image as the target asks for; all of it if that is too little.
+    failed: why it does not meet the target; better tokens may reach decibels that it does not.
     """
 
     job: _Job
     image: EncodedImage
-    is_enough: bool
+    failed: TargetNotReached | None = None
 
     def tiles(self) -> Iterator[_SearchTile]:
         """The tiles with all their tokens, and how many of these the image has."""
@@ -113,12 +116,14 @@ class Encoder:
 
     batch:        tiles that go through a network at once.
     measure_psnr: how a target in decibels is checked.
+    estimate_psnr: how densities of the tiles are compared.
     """
 
     model: Model
     runtime: Runtime
     batch: int
     measure_psnr: MeasurePsnr
+    estimate_psnr: EstimatePsnr
 
     def encode(
         self,
@@ -132,11 +137,52 @@ class Encoder:
         effort: 1 to 3; above 1 for models that are `Model.searchable`.
         Raises TargetNotReached, DeviceError or ModelError.
         """
-        sources = [_Source(picture, _header(picture, self.model)) for picture in pictures]
-        jobs = self._with_all_tokens(sources, target, progress if effort == 1 else None)
+        drafts = self._drafts(pictures, target, progress if effort == 1 else None)
         if effort > 1:
-            return self._search(jobs, target, ROUNDS[effort], progress)
-        return [self._meet(job.source, job.image, target) for job in jobs]
+            return self._search(drafts, target, ROUNDS[effort], progress)
+        for draft in drafts:
+            if draft.failed:
+                raise draft.failed
+        return [draft.image for draft in drafts]
+
+    def _drafts(
+        self, pictures: Sequence[Picture], target: Target, progress: Progress | None
+    ) -> list[_Draft]:
+        """A draft of each picture at the density that serves the target best."""
+        drafts: dict[int, _Draft] = {}
+        waiting = {
+            index: rate_control.densities(*_size(picture), target)
+            for index, picture in enumerate(pictures)
+        }
+        while waiting:
+            sources = [
+                _Source(pictures[index], _header(pictures[index], self.model, possible[0]))
+                for index, possible in waiting.items()
+            ]
+            jobs = self._with_all_tokens(sources, target, progress)
+            for index, job in zip(waiting, jobs, strict=True):
+                draft = self._draft(job, target)
+                coarser = drafts.get(index)
+                drafts[index] = self._better(coarser, draft, target) if coarser else draft
+            waiting = {
+                index: finer
+                for index, (_, *finer) in waiting.items()
+                if finer and rate_control.may_be_better_finer(drafts[index].image)
+            }
+        return [drafts[index] for index in range(len(pictures))]
+
+    def _better(self, coarse: _Draft, fine: _Draft, target: Target) -> _Draft:
+        """The draft that reaches more decibels, or that reaches those of the target in less."""
+        if coarse.failed or fine.failed:
+            return coarse if fine.failed and not coarse.failed else fine
+        if target.psnr is not None:
+            return min(coarse, fine, key=lambda draft: len(draft.image.to_bytes()))
+        picture = coarse.job.source.picture
+        before, after = (self.estimate_psnr(picture, draft.image) for draft in (coarse, fine))
+        if before is None or after is None:
+            is_all = coarse.image.allocation.total == coarse.job.image.allocation.total
+            return fine if is_all else coarse
+        return fine if after > before else coarse
 
     def _with_all_tokens(
         self, sources: Sequence[_Source], target: Target, progress: Progress | None
@@ -175,13 +221,12 @@ class Encoder:
         )
 
     def _search(
-        self, jobs: Sequence[_Job], target: Target, rounds: int, progress: Progress | None
+        self, drafts: Sequence[_Draft], target: Target, rounds: int, progress: Progress | None
     ) -> list[EncodedImage]:
         """Images of better tokens, no more of them than without a search.
 
         Further tokens were chosen to follow the old ones, and would make the picture worse.
         """
-        drafts = [self._draft(job, target) for job in jobs]
         tiles = (tile for draft in drafts for tile in draft.tiles())
         better = self._improve(tiles, rounds, progress)
         results = []
@@ -191,18 +236,18 @@ class Encoder:
             try:
                 results.append(self._meet(draft.job.source, image.with_tokens(tokens), target))
             except TargetNotReached:
-                if not draft.is_enough:
+                if draft.failed:
                     raise
                 results.append(image)
         return results
 
     def _draft(self, job: _Job, target: Target) -> _Draft:
         try:
-            return _Draft(job, self._meet(job.source, job.image, target), True)
-        except TargetNotReached:
+            return _Draft(job, self._meet(job.source, job.image, target))
+        except TargetNotReached as error:
             if target.psnr is None:
                 raise
-            return _Draft(job, job.image, False)
+            return _Draft(job, job.image, error)
 
     def _improve(
         self, tiles: Iterable[_SearchTile], rounds: int, progress: Progress | None
@@ -214,9 +259,16 @@ class Encoder:
                 progress(len(group))
 
 
-def _header(picture: Picture, model: Model) -> Header:
+def _size(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels."""
     height, width = picture.pixels.shape[:2]
-    return Header.for_picture(width, height, MAX_TOKENS, model.key, picture.grey)
+    return width, height
+
+
+def _header(picture: Picture, model: Model, density: int) -> Header:
+    return Header.for_picture(
+        *_size(picture), MAX_TOKENS, model.key, grey=picture.grey, density=density
+    )
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -1,4 +1,4 @@
-"""Rate control: how many tokens a picture gets, and which of its tiles get more of them."""
+"""Rate control: how fine the tiles of a picture are, and how many tokens each of them gets."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from onedpiece.bitstream.allocation import LEVELS, STEPS_PER_OCTAVE
-from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.bitstream.header import Header
+from onedpiece.constants import (
+    DEFAULT_TOKEN_SET,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MAX_TOKENS,
+    MAX_TOKENS_OF_PICTURE,
+    TILE,
+)
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.errors import OdpError, TargetNotReached
 
 CELL = 16  # pixels; tokens are spent on detail that is finer than a cell
 SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too
 EXPONENT = 0.7  # tokens grow with this power of the error, as measured (docs/format.md)
+DENSITIES = (1, 2)
+"""Densities of the tiles that the encoder uses, as measured (docs/format.md)."""
+CROWDED = 0.6  # share of the possible tokens up to which finer tiles are never better
 NO_LIMIT = 1 << 62  # bytes
 
 
@@ -23,7 +34,8 @@ NO_LIMIT = 1 << 62  # bytes
 class Target:
     """What an encoded picture must have: exactly one of the first four.
 
-    tokens:    tokens for each tile, 1 to 256; with `adaptive` their mean.
+    tokens:    tokens for each tile that the picture has at density 1, 1 to 1024, or as many as it
+        can have if that is less; with `adaptive` their mean.
     max_bytes: limit for the whole file; the file is as large as possible below it.
     bpp:       the same limit in bits per pixel.
     psnr:      at least this many decibels, over RGB, with as few tokens as possible.
@@ -47,8 +59,8 @@ class Target:
         given = (self.tokens, self.max_bytes, self.bpp, self.psnr)
         if sum(value is not None for value in given) != 1:
             raise ValueError("give exactly one of tokens, max_bytes, bpp and psnr")
-        if self.tokens is not None and not 1 <= self.tokens <= MAX_TOKENS:
-            raise ValueError(f"tokens per tile must be 1 to {MAX_TOKENS}")
+        if self.tokens is not None and not 1 <= self.tokens <= MAX_TOKENS_OF_PICTURE:
+            raise ValueError(f"tokens must be 1 to {MAX_TOKENS_OF_PICTURE}")
         if not all(value is None or 0 < value < float("inf") for value in given):
             raise ValueError("a target must be a number above 0")
         if self.tokens is None:
@@ -59,6 +71,37 @@ class Target:
         if self.bpp is None:
             return self.max_bytes
         return int(min(self.bpp * pixels / 8, NO_LIMIT))
+
+
+def densities(width: int, height: int, target: Target) -> list[int]:
+    """The densities to try for a picture of this size in pixels, coarsest first."""
+    tiles: dict[int, int] = {}
+    for density in DENSITIES:
+        if density == 1 or _is_possible(width, height, density):
+            header = Header.for_picture(width, height, 1, DEFAULT_TOKEN_SET, density=density)
+            if header.grid.count > max(tiles.values(), default=0):
+                tiles[density] = header.grid.count
+    if target.tokens is None:
+        return list(tiles)
+    total = target.tokens * tiles[1]
+    enough = [density for density, count in tiles.items() if total <= MAX_TOKENS * count]
+    if not enough:
+        return [max(tiles)]
+    return enough if target.adaptive else enough[:1]
+
+
+def _is_possible(width: int, height: int, density: int) -> bool:
+    """Whether a file can have this density, and readers accept it."""
+    most = MAX_PIXELS // density**2
+    return density * max(width, height) <= MAX_SIDE and width * height <= most
+
+
+def may_be_better_finer(image: EncodedImage) -> bool:
+    """Whether finer tiles, and fewer tokens for each, may give a better picture of as many bytes.
+
+    They may if most of the tokens that the tiles can have are used.
+    """
+    return image.allocation.total > CROWDED * MAX_TOKENS * image.header.grid.count
 
 
 def meet(
@@ -72,7 +115,8 @@ def meet(
     Raises TargetNotReached if the target cannot be met.
     """
     if target.tokens is not None:
-        return full.truncate(target.tokens)
+        most = full.allocation.total // full.header.base_tiles
+        return full.truncate(min(target.tokens, most))
     max_bytes = target.bytes_for(full.header.pixels)
     if max_bytes is not None:
         return _fit(full, max_bytes)
@@ -99,11 +143,12 @@ def _reach(
 
     Raises TargetNotReached.
     """
-    most = full.allocation.total // full.header.grid.count
+    most = full.allocation.total // full.header.base_tiles
     best = measure_psnr(full.truncate(most))
     if best < psnr:
         raise TargetNotReached(f"{psnr:g} dB cannot be reached: {most} tokens give {best:.2f} dB")
-    too_few, enough = 0, most
+    least = -(-full.header.grid.count // full.header.base_tiles)  # one token for each tile
+    too_few, enough = least - 1, most
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         if measure_psnr(full.truncate(middle)) >= psnr:

@@ -44,12 +44,14 @@ class Front:
         """The front of a file, and the position of the first byte of the tokens.
 
         Raises NotAnOdpFile, UnsupportedFile or DamagedFile for data that cannot be read, and
-        LimitExceeded for more than `max_pixels`, before anything is allocated for the picture.
+        LimitExceeded if more than `max_pixels` are to be decoded, before anything is allocated.
         """
         header, position = Header.unpack(data)
-        if header.pixels > max_pixels:
+        if header.decoded_pixels > max_pixels:
+            density = f" at density {header.density}" if header.density > 1 else ""
             raise LimitExceeded(
-                f"the picture has {header.width}x{header.height} pixels, more than {max_pixels}"
+                f"the picture has {header.width}x{header.height} pixels{density}, "
+                f"more than {max_pixels}"
             )
         tiles = header.grid.count
         allocation = Allocation(tiles * header.tokens_per_tile)

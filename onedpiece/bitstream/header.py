@@ -1,4 +1,4 @@
-"""The first bytes of a file: size and colour mode of the picture, and the model of its tokens."""
+"""The first bytes of a file: size and colour mode of the picture, and the kind of its tokens."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from dataclasses import dataclass
 
 from onedpiece.bitstream.bits import BitReader, BitWriter, OutOfBits
 from onedpiece.bitstream.checksum import crc8
-from onedpiece.constants import MAGIC, MAX_SIDE, MAX_TOKENS, TILE
+from onedpiece.bitstream.layouts import (
+    FINGERPRINT_BYTES,
+    OVERLAP_UNIT,
+    Fields,
+    read_version_1,
+    read_version_2,
+    write_version_1,
+    write_version_2,
+)
+from onedpiece.constants import MAGIC, MAX_DENSITY, MAX_SIDE, MAX_TOKENS, TILE
 from onedpiece.errors import DamagedFile, LimitExceeded, NotAnOdpFile, UnsupportedFile
 from onedpiece.tiles.grid import MAX_SCALED, Grid
 
-VERSION = 1
-FINGERPRINT_BYTES = 3
-OVERLAP_UNIT = 8
-"""The overlap of tiles is stored in units of this many pixels."""
+VERSION = 2
+"""The format version that is written; versions 1 and 2 are read."""
+
 MAX_OVERLAP = 15 * OVERLAP_UNIT
 
-_SIZE_ORDER = 8
-_SCALED = 1  # layout; 0 is native resolution
-_SHORT_TOKENS = {2**exponent: exponent - 1 for exponent in range(1, 9)}
+_READERS = {1: read_version_1, 2: read_version_2}
+_WRITERS = {1: write_version_1, 2: write_version_2}
 
 _FOREIGN = {
     b"\x1dP": "its bytes lost their eighth bit, as in a transfer as text",
@@ -31,23 +38,27 @@ _FOREIGN = {
 
 @dataclass(frozen=True)
 class Header:
-    """The header of version 1.
+    """The header of a file.
 
     width, height: size of the picture in pixels, 1 to MAX_SIDE.
     tokens_per_tile: number of tokens of each tile in the complete file, 1 to MAX_TOKENS; with an
         allocation, the mean number, rounded up.
-    model: the first 3 bytes of the SHA-256 of the model's weights file.
-    overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP. It is always
-        set to 0 for a picture of 256x256 pixels, which is one tile and stores no overlap.
-    scaled: the picture is scaled to fill tiles that do not overlap. Only for sides of at most 2048
-        pixels that are not both multiples of 256.
+    model: the first 3 bytes of the SHA-256 of the tokens' token set; in version 1, of the weights
+        file of a model.
+    overlap: pixels that neighbouring tiles share, a multiple of 8, 0 to MAX_OVERLAP.
+    scaled: the picture is scaled to fill tiles that do not overlap. Always with a density above 1.
+        With density 1, only for sides of at most 2048 pixels that are not both multiples of 256.
+    density: pixels of the tiles for each pixel of the picture, along each side, 1 to MAX_DENSITY.
+        Sides times density are at most MAX_SIDE. Always 1 in version 1.
     grey: the decoded picture is greyscale.
-    entropy_coded: tokens are coded with the model's tables instead of 12 bits each.
+    entropy_coded: tokens are coded with the tables of the token set instead of 12 bits each.
     has_chunks: optional chunks lie between the header and the tokens.
-    has_allocation: an allocation of tokens to tiles follows the header. Never for a picture of
-        256x256 pixels.
+    has_allocation: an allocation of tokens to tiles follows the header.
+    version: format version, 1 or 2.
 
-    Raises LimitExceeded for a side above MAX_SIDE, ValueError for other numbers out of range.
+    A picture of 256x256 pixels and density 1 is one tile: overlap and has_allocation are set to 0.
+
+    Raises LimitExceeded for a side that is too long, ValueError for other numbers out of range.
     """
 
     width: int
@@ -60,32 +71,47 @@ class Header:
     has_chunks: bool = False
     has_allocation: bool = False
     scaled: bool = False
+    density: int = 1
+    version: int = VERSION
 
     def __post_init__(self) -> None:
-        _check_sides(self.width, self.height)
+        _check_sides(self.width, self.height, self.density)
         if min(self.width, self.height) < 1:
             raise ValueError(f"a picture has at least 1x1 pixels, not {self.width}x{self.height}")
         if not 1 <= self.tokens_per_tile <= MAX_TOKENS:
             raise ValueError(f"tokens per tile must be 1 to {MAX_TOKENS}")
         if len(self.model) != FINGERPRINT_BYTES:
-            raise ValueError(f"a model fingerprint has {FINGERPRINT_BYTES} bytes")
+            raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes")
         if self.overlap % OVERLAP_UNIT or not 0 <= self.overlap <= MAX_OVERLAP:
             raise ValueError(
                 f"overlap must be a multiple of {OVERLAP_UNIT}, 0 to {MAX_OVERLAP} pixels"
             )
-        if self.scaled and (self.overlap or not can_be_scaled(self.width, self.height)):
-            raise ValueError(f"{self.width}x{self.height} pixels cannot be scaled to their tiles")
-        if _is_plain_tile(self.width, self.height):
+        if self.version not in _WRITERS:
+            raise ValueError(f"there is no format version {self.version}")
+        if not 1 <= self.density <= (MAX_DENSITY if self.version > 1 else 1):
+            raise ValueError(f"density must be 1 to {MAX_DENSITY}, and 1 in version 1")
+        if not _layout_fits(self):
+            raise ValueError(f"{self.width}x{self.height} pixels cannot have tiles of this layout")
+        if self.width == self.height == TILE and self.density == 1:
             object.__setattr__(self, "overlap", 0)
             object.__setattr__(self, "has_allocation", False)
 
     @classmethod
     def for_picture(
-        cls, width: int, height: int, num_tokens: int, model: bytes, grey: bool = False
+        cls,
+        width: int,
+        height: int,
+        num_tokens: int,
+        model: bytes,
+        grey: bool = False,
+        density: int = 1,
     ) -> Header:
-        """The header of a picture: scaled to fill its tiles if possible, else native."""
-        scaled = can_be_scaled(width, height)
-        return cls(width, height, num_tokens, model, grey=grey, scaled=scaled)
+        """The header of a picture: scaled to fill its tiles if possible, else native.
+
+        num_tokens: tokens of each tile.
+        """
+        scaled = density > 1 or can_be_scaled(width, height)
+        return cls(width, height, num_tokens, model, grey=grey, scaled=scaled, density=density)
 
     @property
     def pixels(self) -> int:
@@ -93,23 +119,37 @@ class Header:
         return self.width * self.height
 
     @property
+    def decoded_pixels(self) -> int:
+        """About how many pixels a decoder paints: those of the picture at its density."""
+        return self.pixels * self.density**2
+
+    @property
     def grid(self) -> Grid:
         """The tiles of the picture, after scaling if it is scaled."""
         if self.scaled:
-            return Grid.filled(self.width, self.height)
+            return Grid.filled(self.density * self.width, self.density * self.height)
         return Grid(self.width, self.height, self.overlap)
+
+    @property
+    def base_tiles(self) -> int:
+        """Number of tiles that the picture has at density 1."""
+        if self.density == 1:
+            return self.grid.count
+        return Header.for_picture(self.width, self.height, 1, self.model).grid.count
 
     def pack(self) -> bytes:
         """The header as bytes, including its checksum."""
         bits = BitWriter()
-        bits.write(VERSION, 4)
-        bits.write(0, 1)  # "must refuse": nothing in version 1 needs it
+        bits.write(self.version, 4)
+        bits.write(0, 1)  # "must refuse": nothing needs it
         bits.write(self.entropy_coded, 1)
         bits.write(self.grey, 1)
         bits.write(self.has_chunks, 1)
-        bits.write(int.from_bytes(self.model, "big"), 8 * FINGERPRINT_BYTES)
-        self._write_size(bits)
-        self._write_tokens_per_tile(bits)
+        fields = Fields(
+            *(self.width, self.height, self.tokens_per_tile, self.model),
+            *(self.overlap, self.scaled, self.has_allocation, self.density),
+        )
+        _WRITERS[self.version](bits, fields)
         guarded = MAGIC + bits.getvalue()
         return guarded + bytes([crc8(guarded)])
 
@@ -118,8 +158,8 @@ class Header:
         """The header at the beginning of `data`, and its length in bytes.
 
         Raises NotAnOdpFile if the data begins differently, UnsupportedFile for a version or feature
-        that this reader does not know, LimitExceeded for a side above MAX_SIDE, and DamagedFile for
-        all other faults.
+        that this reader does not know, LimitExceeded for a side that is too long, and DamagedFile
+        for all other faults.
         """
         _check_magic(data)
         try:
@@ -131,16 +171,14 @@ class Header:
     def _read(cls, data: bytes) -> tuple[Header, int]:
         bits = BitReader(data, start=len(MAGIC))
         version = bits.read(4)
-        if version != VERSION:
+        if version not in _READERS:
             # The layout of another version is unknown, and so is the place of its checksum.
             raise UnsupportedFile(
-                f"the file has format version {version}, this reader knows {VERSION}; "
+                f"the file has format version {version}, this reader knows 1 to {VERSION}; "
                 "either the file is newer or its header is damaged"
             )
         must_refuse, entropy_coded, grey, has_chunks = (bits.read(1) for _ in range(4))
-        model = bits.read(8 * FINGERPRINT_BYTES).to_bytes(FINGERPRINT_BYTES, "big")
-        width, height, layout, overlap, counts = _read_size(bits)
-        tokens_per_tile = _read_tokens_per_tile(bits)
+        fields = _READERS[version](bits)
         bits.align()
         guarded = bits.position // 8
 
@@ -148,78 +186,46 @@ class Header:
         # damage, not as an unknown feature.
         if bits.read(8) != crc8(data[:guarded]):
             raise DamagedFile("the header is damaged: its checksum does not match")
-        if must_refuse or layout > _SCALED:
+        if must_refuse or fields.reserved:
             raise UnsupportedFile("the file needs a newer reader")
-        _check_sides(width, height)
-        if layout == _SCALED and (overlap or not can_be_scaled(width, height)):
-            raise DamagedFile("the header is damaged: a picture of this size is never scaled")
+        _check_sides(fields.width, fields.height, fields.density)
+        if not _layout_fits(fields):
+            raise DamagedFile("the header is damaged: no picture of this size has this layout")
         header = cls(
-            width=width,
-            height=height,
-            tokens_per_tile=tokens_per_tile,
-            model=model,
-            overlap=overlap,
+            *(fields.width, fields.height, fields.tokens_per_tile, fields.model, fields.overlap),
             grey=bool(grey),
             entropy_coded=bool(entropy_coded),
             has_chunks=bool(has_chunks),
-            has_allocation=bool(counts),
-            scaled=layout == _SCALED,
+            has_allocation=fields.has_allocation,
+            scaled=fields.scaled,
+            density=fields.density,
+            version=version,
         )
         if header.pack() != data[: guarded + 1]:
             raise DamagedFile("the header is not in its canonical form")
         return header, guarded + 1
 
-    def _write_size(self, bits: BitWriter) -> None:
-        if _is_plain_tile(self.width, self.height):
-            bits.write(0, 1)
-            return
-        bits.write(1, 1)
-        bits.write_exp_golomb(self.width - 1, _SIZE_ORDER)
-        bits.write_exp_golomb(self.height - 1, _SIZE_ORDER)
-        bits.write(_SCALED if self.scaled else 0, 2)
-        bits.write(self.overlap // OVERLAP_UNIT, 4)
-        bits.write(self.has_allocation, 1)
-
-    def _write_tokens_per_tile(self, bits: BitWriter) -> None:
-        if self.tokens_per_tile in _SHORT_TOKENS:
-            bits.write(0, 1)
-            bits.write(_SHORT_TOKENS[self.tokens_per_tile], 3)
-        else:
-            bits.write(1, 1)
-            bits.write(self.tokens_per_tile - 1, 8)
-
-
-def _check_sides(width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE:
-        raise LimitExceeded(
-            f"the picture has {width}x{height} pixels; "
-            f"{MAX_SIDE} a side is the most that the format holds"
-        )
-
 
 def can_be_scaled(width: int, height: int) -> bool:
-    """Whether a picture of this size, in pixels, can be scaled to fill its tiles."""
+    """Whether a picture of this size, in pixels, can be scaled to fill its tiles at density 1."""
     native = width % TILE == 0 and height % TILE == 0
     return not native and max(width, height) <= MAX_SCALED
 
 
-def _is_plain_tile(width: int, height: int) -> bool:
-    return width == TILE and height == TILE
+def _layout_fits(header: Header | Fields) -> bool:
+    """Whether scaling, overlap and density of a header fit together."""
+    if header.density > 1:
+        return header.scaled and not header.overlap
+    return not header.scaled or (not header.overlap and can_be_scaled(header.width, header.height))
 
 
-def _read_size(bits: BitReader) -> tuple[int, int, int, int, int]:
-    """Width, height, layout, overlap in pixels, counts."""
-    if bits.read(1) == 0:
-        return TILE, TILE, 0, 0, 0
-    width = bits.read_exp_golomb(_SIZE_ORDER) + 1
-    height = bits.read_exp_golomb(_SIZE_ORDER) + 1
-    return width, height, bits.read(2), bits.read(4) * OVERLAP_UNIT, bits.read(1)
-
-
-def _read_tokens_per_tile(bits: BitReader) -> int:
-    if bits.read(1) == 0:
-        return 2 << bits.read(3)
-    return bits.read(8) + 1
+def _check_sides(width: int, height: int, density: int) -> None:
+    if density * max(width, height) > MAX_SIDE:
+        at_density = f" at density {density}" if density > 1 else ""
+        raise LimitExceeded(
+            f"the picture has {width}x{height} pixels{at_density}; "
+            f"{MAX_SIDE // density} a side is the most that the format holds{at_density}"
+        )
 
 
 def _check_magic(data: bytes) -> None:
