@@ -66,7 +66,10 @@ def _overlaps(runtime: OnnxRuntime, pictures: list[np.ndarray], choices: Choices
                 counts = _shares(tokens * _grid(pixels, 0).count, grid.count)
                 decoded = _code(runtime, split(pixels, grid), counts)
                 picture = join_tiles(iter(decoded), grid)
-                ratio = seam_gradient(picture, grid) / seam_gradient(pixels, grid)
+                after, before = (
+                    seam_gradient(image, grid.stride, overlap) for image in (picture, pixels)
+                )
+                ratio = after / before
                 scores.append((psnr(pixels, picture), ratio))
             cells.append("{:.2f} dB {:.2f}".format(*np.mean(scores, 0)))
         print(f"  {name:14s} " + "   ".join(cells), flush=True)
@@ -122,17 +125,17 @@ def _scaled_to_one_tile(runtime: OnnxRuntime, pixels: np.ndarray, tokens: int) -
     return np.asarray(decoded.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def seam_gradient(pixels: np.ndarray, grid: Grid) -> float:
-    """Mean absolute gradient across seams, or within overlaps, relative to that elsewhere."""
+def seam_gradient(pixels: np.ndarray, stride: int, overlap: int = 0) -> float:
+    """Mean absolute gradient across seams, or within overlaps, relative to that elsewhere.
+
+    stride: pixels from one seam to the next.
+    """
     at_seams, elsewhere = [], []
-    for axis, size, starts in (
-        (0, grid.height, range(grid.stride, grid.height, grid.stride)),
-        (1, grid.width, range(grid.stride, grid.width, grid.stride)),
-    ):
+    for axis, size in enumerate(pixels.shape[:2]):
         steps = np.abs(np.diff(pixels.astype(float), axis=axis)).mean((1 - axis, 2))
         mask = np.zeros(size - 1, bool)
-        for start in starts:
-            mask[start - 1 : start + grid.overlap] = True
+        for start in range(stride, size, stride):
+            mask[start - 1 : start + overlap] = True
         at_seams.append(steps[mask])
         elsewhere.append(steps[~mask])
     return float(np.concatenate(at_seams).mean() / np.concatenate(elsewhere).mean())

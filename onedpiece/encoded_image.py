@@ -243,7 +243,7 @@ class EncodedImage:
 
         num_tokens: mean number of tokens for each tile that the picture has at density 1.
         max_bytes:  instead, a limit for the whole file. The result equals encoding with this limit
-            if the file is adaptive.
+            if the file is adaptive and its tiles are as fine.
 
         Chunks are kept. Raises OdpError if not even one token of each tile fits, or if there are
         fewer tokens than that; ValueError unless exactly one of the two is given.

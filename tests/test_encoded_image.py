@@ -21,7 +21,7 @@ from onedpiece.bitstream.chunks import (
     pack_chunks,
 )
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import MAGIC
+from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC
 from onedpiece.entropy import Tables
 from onedpiece.entropy.tables import frequencies
 from onedpiece.errors import (
@@ -34,15 +34,22 @@ from onedpiece.errors import (
 )
 
 MODEL = bytes.fromhex("a1b2c3")
-ONE_TILE = build(Header(256, 256, 4, MODEL), np.array([[1, 2, 0xABC, 4095]]))
+ONE_TILE = build(Header(256, 256, 4, MODEL, version=1), np.array([[1, 2, 0xABC, 4095]]))
 TWO_TILES = build(
-    Header(300, 200, 3, MODEL, overlap=16, grey=True),
+    Header(300, 200, 3, MODEL, overlap=16, grey=True, version=1),
     np.array([[0x111, 0x222, 0x333], [0x444, 0x555, 0x666]]),
     [Chunk(0x7E, b"note"), Chunk(0x7F, b"")],
 )
 
-headers = st.builds(
+DEFAULT = build(Header(256, 256, 4, DEFAULT_TOKEN_SET), np.array([[1, 2, 0xABC, 4095]]))
+FINE = build(
+    Header.for_picture(256, 256, 2, DEFAULT_TOKEN_SET, density=2),
+    np.array([[1, 5], [2, 6], [3, 7], [4, 8]]),
+)
+
+headers_of_density_1 = st.builds(
     Header,
+    version=st.sampled_from([1, 2]),
     width=st.integers(1, 900),
     height=st.integers(1, 600),
     tokens_per_tile=st.integers(1, 40),
@@ -50,6 +57,16 @@ headers = st.builds(
     overlap=st.sampled_from([0, 16, 120]),
     grey=st.booleans(),
 )
+fine_headers = st.builds(
+    Header,
+    width=st.integers(1, 500),
+    height=st.integers(1, 300),
+    tokens_per_tile=st.integers(4, 40),
+    model=st.just(DEFAULT_TOKEN_SET) | st.binary(min_size=3, max_size=3),
+    scaled=st.just(True),
+    density=st.integers(2, 4),
+)
+headers = headers_of_density_1 | fine_headers
 chunk_lists = st.lists(st.builds(Chunk, st.integers(0, 0x7F), st.binary(max_size=300)), max_size=4)
 
 
@@ -66,6 +83,14 @@ def contents(draw):
         max(total, tiles), levels if tiles > 1 and draw(st.booleans()) else None
     )
     return header, tokens, draw(chunk_lists), allocation
+
+
+def lengths(content, total=None):
+    """Numbers of tokens to which a file can be truncated."""
+    header, _, _, allocation = content
+    least = -(-header.grid.count // header.base_tiles)  # one token for each tile
+    most = (allocation.total if total is None else total) // header.base_tiles
+    return range(least, most + 1)
 
 
 def expected_tokens(content, arrived):
@@ -89,8 +114,10 @@ class TestRoundTrip:
                 "02 7e 04 6e398cbb 6e6f7465 7f 00 12b88320"
                 "111444 222555 333666",
             ),
+            (DEFAULT, "9d50 20 02 fd 001002 abcfff"),
+            (FINE, "9d50 20 11 84 001002 003004 005006 007008"),
         ],
-        ids=["one tile", "one tile truncated", "two tiles with chunks"],
+        ids=["one tile", "one tile truncated", "two tiles with chunks", "version 2", "fine tiles"],
     )
     def test_vectors(self, data, expected):
         assert data.hex(" ") == bytes.fromhex(expected).hex(" ")
@@ -166,9 +193,9 @@ class TestTruncation:
     @given(contents(), st.data())
     def test_truncating_is_the_same_as_building_with_fewer_tokens(self, content, data):
         header, tokens, chunks, allocation = content
-        tiles = header.grid.count
-        kept = data.draw(st.integers(1, allocation.total // tiles))
-        shorter = build(header, tokens, chunks, replace(allocation, total=kept * tiles))
+        kept = data.draw(st.sampled_from(lengths(content)))
+        total = kept * header.base_tiles
+        shorter = build(header, tokens, chunks, replace(allocation, total=total))
         assert truncate(build(*content), kept) == shorter
 
     @settings(deadline=None)
@@ -201,7 +228,7 @@ class TestTruncation:
         whole = build(*content)
         section = sizes(parse(whole))
         cut = whole[: data.draw(st.integers(section["header"] + section["chunks"], len(whole)))]
-        for kept in range(1, parse(cut).total_tokens // content[0].grid.count + 1):
+        for kept in lengths(content, parse(cut).total_tokens):
             assert truncate(cut, kept) == truncate(whole, kept)
 
     def test_only_tokens_that_are_there_can_be_kept(self):
@@ -384,9 +411,8 @@ class TestEntropyCoding:
     @given(skewed(), st.data())
     def test_truncation_equals_building_with_fewer_tokens(self, content, data):
         header, tokens, chunks, allocation = content
-        tiles = header.grid.count
-        kept = data.draw(st.integers(1, max(1, allocation.total // tiles)))
-        shorter = replace(allocation, total=kept * tiles)
+        kept = data.draw(st.sampled_from(lengths(content)))
+        shorter = replace(allocation, total=kept * header.base_tiles)
         assert truncate(build(*content, TABLES), kept, tables_of=known) == build(
             header, tokens, chunks, shorter, TABLES
         )

@@ -14,7 +14,7 @@ LEVELS = [
     {"constants", "errors"},
     {"metrics", "entropy", "tiles"},
     {"bitstream", "models", "images"},
-    {"encoded_image", "runtime", "tokenizer"},
+    {"description", "encoded_image", "runtime", "tokenizer"},
     {"rate_control", "search"},
     {"encoder"},
     {"decoder"},

@@ -35,6 +35,8 @@ class TestInfo:
         facts = json.loads(odp("info", odp_file, "--json").stdout)
         assert facts == {
             "input": str(odp_file),
+            "format_version": 2,
+            "density": 1,
             "width": 400,
             "height": 200,
             "mode": "RGB",
@@ -106,7 +108,7 @@ class TestTruncate:
         result = odp("truncate", odp_file, tmp_path / "out.odp", "-n", 33)
         assert result.code == 1
         assert (
-            result.stderr == f"odp: {odp_file}: cannot keep 33 tokens per tile: the file has 32\n"
+            result.stderr == f"odp: {odp_file}: cannot keep 33 tokens per tile: 1 to 32 are possible\n"
         )
         assert not (tmp_path / "out.odp").exists()
 

@@ -1,0 +1,163 @@
+"""Which density of the tiles is best for so many bytes, and how pictures are scaled for it.
+
+    python -m onedpiece.bench.ablations.density filters PICTURES...
+    python -m onedpiece.bench.ablations.density sizes PICTURES...
+
+PSNR of whole files that are decoded for the least error, beside the best WebP and AVIF files of the
+same size. Pictures are coded in their own size.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from onedpiece import rate_control
+from onedpiece.bench import Protocol
+from onedpiece.bench.codecs import Ladder, available
+from onedpiece.bench.odp import Odp, from_pixels
+from onedpiece.bench.protocol import read
+from onedpiece.bench.tiling import seam_gradient
+from onedpiece.bitstream.allocation import Allocation
+from onedpiece.bitstream.header import Header
+from onedpiece.codec import Codec
+from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.encoded_image import EncodedImage
+from onedpiece.metrics import psnr
+from onedpiece.models.registry import DEFAULT, find
+from onedpiece.runtime.onnx import OnnxRuntime
+from onedpiece.tiles.grid import Grid
+from onedpiece.tiles.join import join
+from onedpiece.tiles.split import scale, split
+
+BYTES = (200, 250, 300, 340, 360, 400, 450, 500, 600, 700, 900, 1100, 1400)  # for 256x256 pixels
+DENSITIES = (1, 2, 3, 4)
+CONVENTIONAL = ("webp", "avif")
+TOKENS = (64, 128, 256)  # of each tile, where filters are compared
+UP = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+DOWN = (Image.Resampling.BOX, Image.Resampling.HAMMING, *UP)
+
+
+def sizes(pictures: list[np.ndarray]) -> None:
+    """Print PSNR by bytes for each density, for rate control's choice and for other codecs."""
+    codec, odp = Codec(device="cpu"), Odp(grain=0)
+    full = {density: [_full(codec, p, density) for p in pictures] for density in DENSITIES}
+    formats = [known for known in available()[0] if known.name in CONVENTIONAL]
+    ladders = {known.name: [Ladder(known, pixels) for pixels in pictures] for known in formats}
+    columns = [*(f"density {density}" for density in DENSITIES), "rate control", *ladders]
+    print(f"| bytes for 256x256 | {' | '.join(columns)} | bytes used | seams, density 2 |")
+    print("|---" * (len(columns) + 3) + "|")
+    for size in BYTES:
+        limits = [size * pixels[..., 0].size // TILE**2 for pixels in pictures]
+        cells = [_psnr_of(codec, full[density], pictures, limits) for density in DENSITIES]
+        files = [
+            odp.encode(from_pixels(pixels), max_bytes=limit)
+            for pixels, limit in zip(pictures, limits, strict=True)
+        ]
+        cells.append(_mean(pictures, odp.decode_many(files)))
+        cells += [_conventional(ladder, pictures, limits) for ladder in ladders.values()]
+        used = np.mean(
+            [len(data) * size / limit for data, limit in zip(files, limits, strict=True)]
+        )
+        seams = _seams(codec, full[2], pictures, limits)
+        print(f"| {size} | {' | '.join(cells)} | {used:.0f} | {seams:.2f} |", flush=True)
+
+
+def _full(codec: Codec, pixels: np.ndarray, density: int) -> EncodedImage:
+    """All tokens of all tiles of a density, shared out by their detail."""
+    height, width = pixels.shape[:2]
+    header = Header.for_picture(width, height, MAX_TOKENS, codec.model.key, density=density)
+    grid, runtime = header.grid, OnnxRuntime(codec.model, "cpu")
+    if header.scaled:
+        pixels = scale(pixels, grid.width, grid.height)
+    tiles = list(split(pixels, grid))
+    details = [
+        rate_control.detail(tile, *shown)
+        for tile, shown in zip(tiles, grid.valid_sizes(), strict=True)
+    ]
+    levels = rate_control.levels(details) if grid.count > 1 else None
+    tokens = np.concatenate([runtime.encode(tile[None]) for tile in tiles])
+    allocation = Allocation(grid.count * MAX_TOKENS, levels)
+    return EncodedImage.build(header, tokens, (), allocation, codec.model.tables)
+
+
+def _decoded(codec: Codec, full: list[EncodedImage], limits: list[int]) -> list[np.ndarray]:
+    images = [image.truncate(max_bytes=limit) for image, limit in zip(full, limits, strict=True)]
+    return [picture.pixels for picture in codec.decode_pictures(images, realism=0)]
+
+
+def _psnr_of(
+    codec: Codec, full: list[EncodedImage], pictures: list[np.ndarray], limits: list[int]
+) -> str:
+    """PSNR of a density, in brackets if it has not enough tokens to fill the files."""
+    score = _mean(pictures, _decoded(codec, full, limits))
+    short = any(len(image.to_bytes()) <= limit for image, limit in zip(full, limits, strict=True))
+    return f"({score})" if short else score
+
+
+def _conventional(ladders: list[Ladder], pictures: list[np.ndarray], limits: list[int]) -> str:
+    """PSNR of the best files of another codec; "no file" unless all pictures have one."""
+    best = [ladder.best(limit) for ladder, limit in zip(ladders, limits, strict=True)]
+    decoded = [candidate.pixels for candidate in best if candidate is not None]
+    return _mean(pictures, decoded) if len(decoded) == len(pictures) else "no file"
+
+
+def _seams(
+    codec: Codec, full: list[EncodedImage], pictures: list[np.ndarray], limits: list[int]
+) -> float:
+    """Gradient across the seams of density 2 over that elsewhere, relative to the original's.
+
+    1 means invisible.
+    """
+    ratios = [
+        seam_gradient(decoded, TILE // 2) / seam_gradient(pixels, TILE // 2)
+        for pixels, decoded in zip(pictures, _decoded(codec, full, limits), strict=True)
+    ]
+    return float(np.mean(ratios))
+
+
+def _doubled(pixels: np.ndarray) -> tuple[int, int]:
+    return 2 * pixels.shape[1], 2 * pixels.shape[0]
+
+
+def _mean(pictures: list[np.ndarray], decoded: list[np.ndarray]) -> str:
+    scores = [psnr(pixels, other) for pixels, other in zip(pictures, decoded, strict=True)]
+    return f"{np.mean(scores):.2f}"
+
+
+def filters(pictures: list[np.ndarray]) -> None:
+    """Print PSNR of density 2 by the filters that scale up and down."""
+    runtime = OnnxRuntime(find(DEFAULT), "cpu")
+    print(f"| up | down | {' | '.join(f'{count} tokens a tile' for count in TOKENS)} |")
+    print("|---" * (len(TOKENS) + 2) + "|")
+    for up in UP:
+        scores: dict[tuple[Image.Resampling, int], list[float]] = {}
+        for pixels in pictures:
+            grid = Grid.filled(*_doubled(pixels))
+            image = Image.fromarray(pixels)
+            big = np.asarray(image.resize((grid.width, grid.height), up))
+            tokens = runtime.encode(np.stack(list(split(big, grid))))
+            for count in TOKENS:
+                joined = Image.fromarray(join(iter(runtime.decode(tokens[:, :count], 0)), grid))
+                for down in DOWN:
+                    small = np.asarray(joined.resize(image.size, down))
+                    scores.setdefault((down, count), []).append(psnr(pixels, small))
+        for down in DOWN:
+            cells = [f"{np.mean(scores[down, count]):.3f}" for count in TOKENS]
+            print(f"| {up.name.lower()} | {down.name.lower()} | {' | '.join(cells)} |", flush=True)
+
+
+VERBS: dict[str, Callable[[list[np.ndarray]], None]] = {"filters": filters, "sizes": sizes}
+
+
+def main(verb: str, paths: Sequence[Path]) -> None:
+    """Print one of the tables."""
+    VERBS[verb]([read(path, Protocol.native).pixels for path in paths])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], list(map(Path, sys.argv[2:])))
