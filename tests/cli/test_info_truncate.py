@@ -108,7 +108,8 @@ class TestTruncate:
         result = odp("truncate", odp_file, tmp_path / "out.odp", "-n", 33)
         assert result.code == 1
         assert (
-            result.stderr == f"odp: {odp_file}: cannot keep 33 tokens per tile: 1 to 32 are possible\n"
+            result.stderr
+            == f"odp: {odp_file}: cannot keep 33 tokens per tile: 1 to 32 are possible\n"
         )
         assert not (tmp_path / "out.odp").exists()
 
