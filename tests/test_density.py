@@ -138,7 +138,7 @@ class TestEstimate:
         assert isinstance(network, SpectralOneDPiece)
         tokens = torch.from_numpy(image.tokens.astype(np.int64))
         expected = network.spectral_picture(tokens)[0].permute(1, 2, 0).detach().numpy()
-        sketcher = load_sketcher(codec.model.weights, codec.model.fingerprint)
+        sketcher = load_sketcher(codec.model.token_set_file, codec.model.fingerprint)
         sketch = sketcher.sketch(image.tokens[0])
         assert np.abs(sketch - 255 * expected.clip(0, 1)).max() < 0.5
 
