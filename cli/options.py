@@ -164,7 +164,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdou
 
 def checked_name(name: str) -> str:
     """The name of a model or decoder, if it is valid. Raises typer.BadParameter."""
-    from onedpiece.models.manifest import check_name
+    from onedpiece.models.names import check_name
 
     try:
         return check_name(name)

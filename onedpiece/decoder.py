@@ -109,7 +109,7 @@ def _limited(image: EncodedImage, num_tokens: int | None) -> np.ndarray:
 def assemble(image: EncodedImage, tiles: Iterator[np.ndarray]) -> Picture:
     """The picture of decoded tiles and of the chunks of its file."""
     header = image.header
-    pixels = join(tiles, header.grid)
+    pixels = join(tiles, header.grid, header.density)
     if header.scaled:
         pixels = scale(pixels, header.width, header.height)
     alpha = image.chunk(ALPHA)

@@ -34,10 +34,10 @@ from onedpiece.models.manifest import (
     DecoderInfo,
     Model,
     TokenSet,
-    check_name,
     sha256,
     write_manifest,
 )
+from onedpiece.models.names import check_name
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
 from onedpiece.tokenizer.weights import (

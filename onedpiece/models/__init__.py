@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onedpiece.errors import ModelError, UnknownModel, missing_extra
-from onedpiece.models.manifest import check_name as check_name
+from onedpiece.models.names import check_name as check_name
 
 if TYPE_CHECKING:
     from onedpiece.models.registry import Model

@@ -25,6 +25,7 @@ from typing import Any
 
 from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError
+from onedpiece.models.names import NAME, check_name
 from onedpiece.models.tensors import read_tensor
 
 MANIFEST = "model.json"
@@ -35,9 +36,6 @@ OLD_DECODER, OLD_WEIGHTS = "decoder.onnx", "weights.safetensors"
 SUFFIXES = {".onnx", ".safetensors"}
 MAX_MANIFEST = 1 << 16  # characters
 
-# Names are parts of file names, and models are found by name or by path: a name must not look like
-# a path or a hidden file.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -208,13 +206,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_name(name: str) -> str:
-    """The name, if it is valid: letters, digits, ".", "_" and "-". Raises ValueError otherwise."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"'{name}' is not a valid name: use letters, digits, '.', '_' and '-'")
-    return name
-
-
 def write_manifest(model: Model) -> Model:
     """Write the manifest of a model directory, with the SHA-256 of its graphs and weights as found.
 
@@ -228,7 +219,7 @@ def write_manifest(model: Model) -> Model:
         "config": model.config,
         "precision": model.precision,
         "decoders": [decoder.to_dict() for decoder in model.decoders],
-        "files": {name: sha256(model.path / name) for name in names if _NAME.fullmatch(name)},
+        "files": {name: sha256(model.path / name) for name in names if NAME.fullmatch(name)},
     }
     if model.source:
         manifest["source"] = model.source
@@ -287,7 +278,7 @@ def _parse_old(path: Path, manifest: dict[str, Any]) -> Model:
     """The model of a manifest of version 0.1, whose fingerprint is that of all weights."""
     fields = _common_fields(path, manifest)
     fingerprint = _checked_sha256(manifest["fingerprint"])
-    name = fields["name"] if _NAME.fullmatch(fields["name"]) else "decoder"
+    name = fields["name"] if NAME.fullmatch(fields["name"]) else "decoder"
     decoder = DecoderInfo(name, graph=OLD_DECODER, weights=OLD_WEIGHTS)
     return Model(
         token_set=TokenSet(fields["name"], fingerprint),
