@@ -155,10 +155,11 @@ def path_of(out: Path, row: Row) -> Path:
 
 def _write_facts(run: Run, versions: dict[str, str]) -> None:
     """Write run.json. Raises OdpError if the folder's results cannot be compared with this run."""
-    path = run.out / "run.json"
+    path, model = run.out / "run.json", find(run.model)
     facts: dict[str, Any] = {
         "protocol": str(run.protocol),
-        "model": find(run.model).fingerprint,
+        "model": model.fingerprint,
+        "decoder": f"{model.decoder.name} {model.decoder.version}",
         "effort": run.effort,
         "grain": run.grain,
     }

@@ -7,9 +7,10 @@
 # runs/rd-smooth to begin anew.
 set -eu
 cd "$(dirname "$0")/.."
-sizes=16,32,64,128,256
-odp bench rd "$1" --lpips "$2" --out runs/rd --tokens $sizes --bytes 96,192,384,1024
-odp bench rd "$1" --lpips "$2" --out runs/rd-smooth --tokens $sizes --codecs odp --grain 0
+sizes=16,32,64,128,256,512,1024
+bytes=24,96,192,384,500,700,900,1100,1400
+odp bench rd "$1" --lpips "$2" --out runs/rd --tokens $sizes --bytes $bytes
+odp bench rd "$1" --lpips "$2" --out runs/rd-smooth --tokens $sizes --bytes $bytes --codecs odp --grain 0
 mkdir -p bench/results/rd bench/results/rd-smooth
 cp runs/rd-smooth/results.csv runs/rd-smooth/run.json bench/results/rd-smooth/
 cp -r runs/rd/results.csv runs/rd/run.json runs/rd/tables.md runs/rd/json bench/results/rd/

@@ -14,7 +14,7 @@ import typer
 
 from onedpiece.bench import Protocol
 from onedpiece.cli import app, options
-from onedpiece.constants import MAX_TOKENS
+from onedpiece.constants import MAX_TOKENS_OF_PICTURE
 from onedpiece.errors import missing_extra
 
 REPORT_SECONDS = 30  # between lines of progress, where stderr is not a terminal
@@ -85,7 +85,7 @@ def rd(
     names = tuple(dict.fromkeys(codecs.split(",")))
     if unknown := [name for name in names if name not in CODECS]:
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
-    counts = _numbers(tokens, 1, MAX_TOKENS) or (() if max_bytes else DEFAULT_TOKENS)
+    counts = _numbers(tokens, 1, MAX_TOKENS_OF_PICTURE) or (() if max_bytes else DEFAULT_TOKENS)
     sizes = _numbers(max_bytes, 1)
     run = Run(
         named(paths), names, counts, sizes, protocol, out, model, device, lpips, effort, grain

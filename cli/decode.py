@@ -29,6 +29,7 @@ def decode(
     files_from: options.FilesFrom = None,
     skip_existing: options.SkipExisting = False,
     model: options.DecodeModel = "default",
+    decoder: options.DecoderOption = None,
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
@@ -47,7 +48,7 @@ def decode(
     from onedpiece.codec import Codec
 
     with tile_progress(jobs, _count_pixels, report) as advance:
-        codec = Codec(model, device, threads, max_pixels=max_pixels)
+        codec = Codec(model, device, threads, max_pixels=max_pixels, decoder=decoder)
 
         def write(job: Job, image: EncodedImage, picture: Picture) -> Outcome:
             files.write(job.target, _file_bytes(picture, job.target, backdrop), force)
@@ -72,7 +73,7 @@ def _count_pixels(job: Job) -> int:
 
 
 def _read(job: Job, codec: Codec, allow_truncated: bool) -> EncodedImage:
-    """The parsed file, after checks that need no decoding: its model, and the output format."""
+    """The parsed file, after checks that need no decoding: its decoder, and the output format."""
     _format(job.target)
     image = codec.parse(files.read(job.source))
     codec.model_of(image)

@@ -51,10 +51,10 @@ def _lines(fields: dict[str, Any]) -> str:
         sections += f"; alpha {fields['alpha_bytes']}"
     if fields["metadata"]:
         sections += f"; with {', '.join(fields['metadata'])}"
-    model_name = fields["model_name"] or "not installed"
+    token_set = fields["token_set"] or "not installed"
     return (
         f"{fields['input']}: {fields['width']}x{fields['height']} {fields['mode']}, "
         f"{tiles}{tokens}\n"
-        f"  model {fields['model']} ({model_name}), {fields['bytes']} bytes ({sections}), "
+        f"  token set {fields['model']} ({token_set}), {fields['bytes']} bytes ({sections}), "
         f"{fields['bpp']:.4f} bpp"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,23 +40,10 @@ def default(context: typer.Context, json: options.Json = False) -> None:  # noqa
 
 @models.command("list")
 def list_models(json: options.Json = False) -> None:
-    """List installed models with fingerprint, size and path."""
+    """List installed models with token set, decoders, size, path and state of the files."""
     for model in library.list():
-        facts = {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "id": model.key.hex(),
-            "bytes": model.size,
-            "precision": model.precision,
-            "path": str(model.path),
-            "intact": model.is_intact(),
-            "source": model.source,
-        }
-        if json:
-            print(json_module.dumps(facts))
-        else:
-            state = "" if facts["intact"] else "  DAMAGED: the weights do not match the fingerprint"
-            print(f"{model.name:24s} {facts['id']}  {model.size / 1e6:.1f} MB  {model.path}{state}")
+        files = model.check_files()
+        print(json_module.dumps(_facts(model, files)) if json else _lines(model, files))
 
 
 @models.command()
@@ -68,7 +55,7 @@ def pull(
     force: options.Force = False,
 ) -> None:
     """Download, check and install a published model (needs the torch extra)."""
-    _report(library.pull(_checked(name), revision, force=force))
+    _report(library.pull(options.checked_name(name), revision, force=force))
 
 
 @models.command("import")
@@ -80,13 +67,13 @@ def import_file(
     force: options.Force = False,
 ) -> None:
     """Install a published model from a local file (needs the torch extra)."""
-    _report(library.import_(file, name and _checked(name), force=force))
+    _report(library.import_(file, name and options.checked_name(name), force=force))
 
 
 @models.command()
 def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
     """Remove an installed model."""
-    print(f"{library.remove(_checked(name))}: removed")
+    print(f"{library.remove(options.checked_name(name))}: removed")
 
 
 @models.command()
@@ -115,11 +102,37 @@ def export(
     _report(exported)
 
 
-def _checked(name: str) -> str:
-    try:
-        return library.check_name(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+def _facts(model: Model, files: dict[str, bool]) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "token_set": model.token_set.to_dict(),
+        "fingerprint": model.fingerprint,
+        "id": model.key.hex(),
+        "decoders": [decoder.to_dict() for decoder in model.decoders],
+        "bytes": model.size,
+        "precision": model.precision,
+        "path": str(model.path),
+        "files": {name: "intact" if intact else "damaged" for name, intact in files.items()},
+        "intact": all(files.values()),
+        "source": model.source,
+    }
+
+
+def _lines(model: Model, files: dict[str, bool]) -> str:
+    decoders = [
+        f"  decoder {decoder.name}, version {decoder.version}"
+        + (f" of {decoder.released}" if decoder.released else "")
+        for decoder in model.decoders
+    ]
+    damaged = [name for name, intact in files.items() if not intact]
+    state = f"DAMAGED: {', '.join(damaged)}" if damaged else f"{len(files)} files, all intact"
+    lines = [
+        f"{model.name:24s} {model.key.hex()}  {model.size / 1e6:.1f} MB  {model.path}",
+        f"  token set {model.token_set.name}",
+        *decoders,
+        f"  {state}",
+    ]
+    return "\n".join(lines)
 
 
 def _report(model: Model) -> None:

@@ -141,6 +141,12 @@ ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a
 DecodeModel = Annotated[
     str, typer.Option(help="Name or directory of a model to try before the installed ones.")
 ]
+DecoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder", metavar="NAME", help="Decoder of the tokens. [default: the newest one]"
+    ),
+]
 ExtraModel = Annotated[
     str | None,
     typer.Option("--model", help="Name or directory of a model to try before the installed ones."),
@@ -154,6 +160,16 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more p
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
+
+
+def checked_name(name: str) -> str:
+    """The name of a model or decoder, if it is valid. Raises typer.BadParameter."""
+    from onedpiece.models.names import check_name
+
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def colour(name: str | None) -> tuple[int, int, int] | None:

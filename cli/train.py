@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onedpiece.cli import app
+from onedpiece.cli import app, options
 from onedpiece.errors import OdpError, OutputError, missing_extra
 
 
@@ -19,8 +19,18 @@ def train(
     ],
     start: Annotated[str, typer.Option("--from", help="Model to start from.")] = "default",
     hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")] = 1.0,
+    new_token_set: Annotated[
+        bool,
+        typer.Option(
+            "--new-token-set",
+            help="Train the tokens too: files then need the new model to be decoded.",
+        ),
+    ] = False,
 ) -> None:
-    """Fine-tune a model on your own pictures (needs the torch extra). A second call resumes."""
+    """Train a decoder for your own pictures (needs the torch extra). A second call resumes.
+
+    The tokens stay those of the model that it starts from: files decode with either.
+    """
     from onedpiece.models.registry import find
 
     try:
@@ -32,5 +42,9 @@ def train(
     for source in data:
         if not source.exists():
             raise OdpError(f"{source} does not exist")
-    fingerprint = finetune(find(start), data, hours, out, out.resolve().name)
-    print(f"{out}: model {fingerprint[:6]}; use it with --model {out}")
+    name = options.checked_name(out.resolve().name)
+    model = finetune(find(start), data, hours, out, name, new_token_set)
+    print(
+        f"{out}: decoder {name} of token set {model.token_set.name} ({model.key.hex()}); "
+        f"use it with --model {out}"
+    )

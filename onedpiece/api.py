@@ -13,7 +13,7 @@ from onedpiece.constants import MAGIC, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, MAX
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.entropy import Tables
 from onedpiece.errors import LimitExceeded, OdpError
-from onedpiece.models.registry import DEFAULT, find, find_by_key, installed
+from onedpiece.models.registry import DEFAULT, find, installed, installed_tables
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,6 +86,7 @@ def decode(
     background: str | tuple[int, int, int] | None = None,
     strict: bool = False,
     model: str = DEFAULT,
+    decoder: str | None = None,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
 ) -> Image:
@@ -98,15 +99,16 @@ def decode(
     background: colour to put behind transparent pixels.
     strict:     a truncated file is an error (TruncatedFile) instead of a TruncatedFileWarning.
     model:      name or directory of a model to try before the installed ones; it is used if the
-        file names it.
+        file has its token set.
+    decoder:    name of a decoder of the file's token set; the newest one if None.
     device:     "auto", "cpu" or "cuda".
     max_pixels: larger pictures are refused.
 
     A file that lost its end decodes from its remaining tokens, as long as its header,
     allocation and chunks are complete.
 
-    Raises OdpError for data that cannot be decoded, UnknownModel if its model is not installed,
-    DeviceError, and ValueError for arguments out of range.
+    Raises OdpError for data that cannot be decoded, UnknownModel if its token set is not installed,
+    UnknownDecoder, DeviceError, and ValueError for arguments out of range.
     """
     from onedpiece.images.color import parse_color
     from onedpiece.images.metadata import INFO_KEYS
@@ -114,7 +116,8 @@ def decode(
 
     if not isinstance(source, EncodedImage):
         source = open(source, model=model, max_pixels=max_pixels)
-    image = _codec(model, device).decode(source, num_tokens, realism=realism, strict=strict)
+    codec = _codec(model, device, decoder)
+    image = codec.decode(source, num_tokens, realism=realism, strict=strict)
     color = parse_color(background)
     if color is None or "A" not in image.mode:
         return image
@@ -129,7 +132,7 @@ def open(
 
     source:     the bytes of the file, or its path.
     model:      name or directory of a model to try before the installed ones; it is used if the
-        file names it.
+        file has its token set.
     max_pixels: pictures of more pixels are refused; by default, only those that the format cannot
         hold, since nothing is decoded.
 
@@ -139,7 +142,7 @@ def open(
     also = None if model is None else find(model)
 
     def tables_of(key: bytes) -> Tables | None:
-        return find_by_key(key, also).tables
+        return installed_tables(key, also)
 
     return EncodedImage.from_bytes(_read(source), max_pixels, tables_of)
 
@@ -156,14 +159,21 @@ def truncate(
 
 
 def info(source: Source, *, model: str | None = None) -> dict[str, Any]:
-    """What a file says, by name (`EncodedImage.info`), and "model_name" if its model is installed.
+    """What a file says, by name (`EncodedImage.info`), and what is known about its token set.
+
+    "token_set" is the name of the token set, and "model_name" that of a model that has it; both are
+    None if no such model is installed.
 
     Raises what `open` raises.
     """
     image = open(source, model=model)
     candidates = ([] if model is None else [find(model)]) + installed()
-    names = [known.name for known in candidates if known.key == image.header.model]
-    return {**image.info(), "model_name": names[0] if names else None}
+    known = next((one for one in candidates if one.token_set.has(image.header.model)), None)
+    return {
+        **image.info(),
+        "token_set": known.token_set.name if known else None,
+        "model_name": known.name if known else None,
+    }
 
 
 def verify(source: Source, *, model: str | None = None) -> None:
@@ -196,8 +206,8 @@ def _read_file(path: Path, size: int) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _codec(model: str, device: str) -> Codec:
+def _codec(model: str, device: str, decoder: str | None = None) -> Codec:
     """A codec that stays loaded between calls."""
     from onedpiece.codec import Codec
 
-    return Codec(model, device, max_pixels=MAX_SIDE**2)
+    return Codec(model, device, max_pixels=MAX_SIDE**2, decoder=decoder)

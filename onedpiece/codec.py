@@ -23,7 +23,7 @@ from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError, TruncatedFileWarning
 from onedpiece.images.picture import Picture, visible_psnr
 from onedpiece.images.reader import ReadOptions, from_pillow
-from onedpiece.models.registry import DEFAULT, Model, find, find_by_key
+from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find, installed_tables
 from onedpiece.rate_control import Target
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
@@ -32,13 +32,15 @@ from onedpiece.search import ROUNDS
 
 
 class Codec:
-    """Encodes with one model, and decodes files of any installed model.
+    """Encodes with one model, and decodes files of any installed token set.
 
     model: name of an installed model, or a model directory.
     device: "auto", "cpu" or "cuda".
     threads: CPU threads of the networks; all cores if None.
     batch: tiles that go through a network at once; memory grows with it.
     max_pixels: larger pictures are refused.
+    decoder: name of the decoder of the tokens; by default, the newest of those installed, or that
+        of `model` if it is not the bundled one and its token set is that of the file.
 
     Several threads can use one object. Networks are loaded when they are first needed, so that any
     call can raise DeviceError or ModelError. As a context manager, it drops them in the end.
@@ -53,6 +55,7 @@ class Codec:
         threads: int | None = None,
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
+        decoder: str | None = None,
     ) -> None:
         if batch < 1 or (threads is not None and threads < 1):
             raise ValueError("batch and threads must be at least 1")
@@ -60,13 +63,13 @@ class Codec:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}")
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
-        self._device, self._threads = device, threads
-        self._runtimes: dict[str, Runtime] = {}
+        self._device, self._threads, self._decoder = device, threads, decoder
+        self._runtimes: dict[tuple[Path, str], Runtime] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without its networks, for other processes."""
-        options = (self._device, self._threads, self.batch, self.max_pixels)
+        options = (self._device, self._threads, self.batch, self.max_pixels, self._decoder)
         return Codec, (str(self.model.path), *options)
 
     def __enter__(self) -> Self:
@@ -117,8 +120,8 @@ class Codec:
         The image has its original size and mode "RGB", or "L" if the original was grey, and an
         alpha channel if the original was transparent somewhere.
 
-        Raises OdpError for data that cannot be decoded, UnknownModel if its model is not
-        installed.
+        Raises OdpError for data that cannot be decoded, UnknownModel if its token set is not
+        installed, UnknownDecoder if the token set has no decoder of the given name.
         """
         return self.decode_many([data], num_tokens, realism=realism, strict=strict)[0]
 
@@ -157,8 +160,12 @@ class Codec:
         return EncodedImage.from_bytes(bytes(data), self.max_pixels, self._tables_of)
 
     def model_of(self, image: EncodedImage) -> Model:
-        """The model whose tokens an image has. Raises UnknownModel if it is not installed."""
-        return find_by_key(image.header.model, also=self.model)
+        """The model, and in it the decoder, that paints the tokens of an image.
+
+        Raises UnknownModel if the token set is not installed, UnknownDecoder if it has no decoder
+        of the name that this codec was given.
+        """
+        return choose_decoder(image.header.model, self.model, self._decoder)
 
     def encode_pictures(
         self,
@@ -207,7 +214,7 @@ class Codec:
 
     def _estimate_psnr(self, picture: Picture, image: EncodedImage) -> float | None:
         """Decibels of the picture as its tokens sketch it; None without a sketch."""
-        sketcher = load_sketcher(self.model.weights, self.model.fingerprint)
+        sketcher = load_sketcher(self.model.token_set_file, self.model.fingerprint)
         if sketcher is None:
             return None
         tiles = (
@@ -217,14 +224,14 @@ class Codec:
         return visible_psnr(picture, assemble(image, tiles))
 
     def _tables_of(self, key: bytes) -> Tables | None:
-        return find_by_key(key, also=self.model).tables
+        return installed_tables(key, self.model)
 
     def _runtime(self, model: Model) -> Runtime:
         with self._lock:
-            if model.fingerprint not in self._runtimes:
+            if model.network not in self._runtimes:
                 runtime = OnnxRuntime(model, self._device, self._threads)
-                self._runtimes[model.fingerprint] = runtime
-            return self._runtimes[model.fingerprint]
+                self._runtimes[model.network] = runtime
+            return self._runtimes[model.network]
 
 
 def _report_truncation(image: EncodedImage, strict: bool) -> None:

@@ -24,7 +24,7 @@ WINDOW = 4  # batches of tiles among which those with equally many tokens are de
 
 
 class _EncodedTile(NamedTuple):
-    """The tokens of a tile, (K,), and their model."""
+    """The tokens of a tile, (K,), and the model with the decoder that paints them."""
 
     model: Model
     tokens: np.ndarray
@@ -32,9 +32,10 @@ class _EncodedTile(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes images of any model.
+    """Decodes images of any token set.
 
-    model_of:   the model whose tokens an image has; raises UnknownModel.
+    model_of:   the model and decoder for the tokens of an image; raises UnknownModel or
+        UnknownDecoder.
     runtime_of: the networks of a model.
     batch:      tiles that go through a network at once.
     """
@@ -54,7 +55,8 @@ class Decoder:
 
         num_tokens: use at most this many tokens for each tile that a picture has at density 1.
 
-        Raises UnknownModel, DamagedFile for a broken chunk, DeviceError or ModelError.
+        Raises UnknownModel, UnknownDecoder, DamagedFile for a broken chunk, DeviceError or
+        ModelError.
         """
         tiles = iter(
             [
@@ -72,12 +74,12 @@ class Decoder:
     ) -> Iterator[np.ndarray]:
         """Decoded tiles, float32 (256, 256, 3) in 0..255, in order.
 
-        Within a window, tiles of the same model and number of tokens share batches.
+        Within a window, tiles of the same decoder and number of tokens share batches.
         """
         while window := list(islice(tiles, WINDOW * self.batch)):
-            alike: dict[tuple[str, int], list[int]] = {}
+            alike: dict[tuple[object, int], list[int]] = {}
             for index, tile in enumerate(window):
-                alike.setdefault((tile.model.fingerprint, len(tile.tokens)), []).append(index)
+                alike.setdefault((tile.model.network, len(tile.tokens)), []).append(index)
             decoded: dict[int, np.ndarray] = {}
             for indices in alike.values():
                 for group in batches(indices, self.batch):
@@ -107,7 +109,7 @@ def _limited(image: EncodedImage, num_tokens: int | None) -> np.ndarray:
 def assemble(image: EncodedImage, tiles: Iterator[np.ndarray]) -> Picture:
     """The picture of decoded tiles and of the chunks of its file."""
     header = image.header
-    pixels = join(tiles, header.grid)
+    pixels = join(tiles, header.grid, header.density)
     if header.scaled:
         pixels = scale(pixels, header.width, header.height)
     alpha = image.chunk(ALPHA)

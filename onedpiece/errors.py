@@ -30,7 +30,11 @@ class TruncatedFileWarning(UserWarning):
 
 
 class UnknownModel(OdpError):
-    """The file names a model that is not installed here."""
+    """The file names a token set of which no model is installed here."""
+
+
+class UnknownDecoder(OdpError):
+    """No installed model has a decoder of this name for the token set of the file."""
 
 
 class ModelError(OdpError):

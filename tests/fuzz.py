@@ -39,31 +39,48 @@ MAX_PIXELS = 1 << 18  # for decoding, so that mutated sizes do not turn it into 
 
 
 def seeds(model: Model) -> list[bytes]:
-    """Small files of every kind."""
+    """Small files of every kind, of both versions and of several densities."""
+    headers = [
+        Header(width, height, tokens, model.key, overlap, grey=width == 300, version=version)
+        for version in (1, 2)
+        for width, height, tokens, overlap in (
+            (256, 256, 8, 0),
+            (300, 200, 3, 24),
+            (600, 300, 2, 0),
+        )
+    ]
+    headers += [
+        Header.for_picture(256, 256, 8, model.key, density=2),
+        Header.for_picture(130, 70, 5, model.key, density=4),
+    ]
+    return [file for header in headers for file in _seeds_of(header, model)]
+
+
+def _seeds_of(header: Header, model: Model) -> list[bytes]:
     numbers = np.random.default_rng(0)
-    alpha = numbers.integers(0, 256, (40, 50), np.uint8)
+    tiles, tokens = header.grid.count, header.tokens_per_tile
+    alpha = numbers.integers(0, 256, (header.height, header.width), np.uint8)
     chunks = [
         Chunk(EXIF, compress(b"camera" * 9)),
         Chunk(ICC, compress(bytes(500))),
         Chunk(0x7E, b"x"),
     ]
-    files = []
-    for width, height, tokens, overlap in ((256, 256, 8, 0), (300, 200, 3, 24), (600, 300, 2, 0)):
-        header = Header(width, height, tokens, model.key, overlap, grey=width == 300)
-        tiles = header.grid.count
-        codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
-        files.append(build(header, codes))
-        files.append(build(header, codes, chunks))
-        common = codes.astype(int) ** 3 >> 24
-        files.append(build(header, common, (), Allocation(20 * tiles), model.tables))
-        if tiles > 1:
-            levels = tuple(numbers.integers(8, 16, tiles).tolist())
-            files.append(build(header, codes, (), Allocation(tiles * tokens - 1, levels)))
-            levelled = Allocation(9 * tiles - 1, levels)
-            files.append(build(header, common, chunks, levelled, model.tables))
-            files.append(build(header, codes, chunks[:1], Allocation(tiles * tokens - 1)))
-    header = Header(50, 40, 2, model.key, scaled=True)
-    files.append(build(header, codes[:1], [Chunk(ALPHA, pack_alpha(alpha))]))
+    codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
+    common = codes.astype(int) ** 3 >> 24
+    files = [
+        build(header, codes),
+        build(header, codes, chunks),
+        build(header, codes, [Chunk(ALPHA, pack_alpha(alpha))]),
+        build(header, common, (), Allocation(20 * tiles), model.tables),
+    ]
+    if tiles > 1:
+        levels = tuple(numbers.integers(8, 16, tiles).tolist())
+        levelled = Allocation(9 * tiles - 1, levels)
+        files += [
+            build(header, codes, (), Allocation(tiles * tokens - 1, levels)),
+            build(header, common, chunks, levelled, model.tables),
+            build(header, codes, chunks[:1], Allocation(tiles * tokens - 1)),
+        ]
     return files
 
 
@@ -92,7 +109,7 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 def _repair(data: bytearray) -> None:
     """Correct the checksums of header, allocation and chunks, as far as these can be parsed."""
-    for end in range(7, min(len(data), 17)):
+    for end in range(4, min(len(data), 17)):
         fixed = bytes(data[:end]) + bytes([crc8(bytes(data[:end]))])
         try:
             header, position = Header.unpack(fixed + bytes(data[end + 1 :]))

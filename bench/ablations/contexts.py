@@ -41,7 +41,7 @@ def main(paths: Sequence[Path]) -> None:
         runtime.encode(np.stack(list(split(pixels, grid))))
         for pixels, grid in zip(pictures, grids, strict=True)
     ]
-    codebooks = _Codebooks(model.path / "weights.safetensors")
+    codebooks = _Codebooks(model.token_set_file)
     lengths = [codebooks.standard_length(rows) for rows in tokens]
     within = [_mean_before(length) for length in lengths]
     across = [_neighbours(length, grid) for length, grid in zip(lengths, grids, strict=True)]
@@ -66,9 +66,9 @@ def main(paths: Sequence[Path]) -> None:
 class _Codebooks:
     """Probability and vector length of each code, by the block of positions that it belongs to."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, token_set: Path) -> None:
         frequency, blocks, vectors = (
-            read_tensor(weights, f"quantize.{name}")
+            read_tensor(token_set, f"quantize.{name}")
             for name in ("frequency", "block_sizes", "codebooks")
         )
         assert frequency is not None and blocks is not None and vectors is not None

@@ -34,7 +34,7 @@ from onedpiece.tiles.grid import Grid
 from onedpiece.tiles.join import join
 from onedpiece.tiles.split import scale, split
 
-BYTES = (200, 250, 300, 350, 400, 500, 700, 900, 1400)  # for 256x256 pixels
+BYTES = (250, 300, 350, 400, 500, 700, 1000)  # for 256x256 pixels
 CONVENTIONAL = ("webp", "avif")
 TOKENS = (64, 128, 256)  # of each tile, where filters are compared
 UP = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)

@@ -109,15 +109,15 @@ def _summary(points: dict[str, list[Point]]) -> str:
 def _table(
     points: dict[str, list[Point]], metric: str, digits: int, best: Callable[..., float]
 ) -> str:
-    """Settings in tokens by codecs; the best of those with a file for every picture is bold."""
-    lines = [_line(["tokens", "bytes", *CODECS]), "|---" * (2 + len(CODECS)) + "|"]
-    for point in _by_tokens(points):
+    """Sizes by codecs; the best of those with a file for every picture is bold."""
+    lines = [_line(["size", "bytes of odp", *CODECS]), "|---" * (2 + len(CODECS)) + "|"]
+    for point in points["odp"]:
         row = {codec: _at(points, codec, point.setting) for codec in CODECS}
         scores = {
             codec: round(p.scores[metric], digits) for codec, p in row.items() if p and p.complete
         }
         top = best(scores.values())
-        cells = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
+        cells = [point.setting, f"{point.bytes:.0f}"]
         for codec, p in row.items():
             text = _cell(p, metric, digits)
             cells.append(f"**{text}**" if scores.get(codec) == top else text)

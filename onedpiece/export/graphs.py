@@ -1,7 +1,8 @@
-"""ONNX graphs without weights of their own: their initializers refer into a safetensors file.
+"""ONNX graphs without weights of their own: their initializers refer into safetensors files.
 
-ONNX calls such weights external data: a file name, an offset and a length. The file is the one that
-PyTorch reads too, so that a model directory holds every number once.
+ONNX calls such weights external data: a file name, an offset and a length; the files must be in the
+folder of the graph. They are those that PyTorch reads too, so that a model directory holds every
+number once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,15 @@ def write_graph(
     outputs: list[str],
     path: Path,
     entries: dict[str, str],
+    weights: Sequence[str],
 ) -> None:
-    """Export a module to the ONNX file `path`, beside `weights.safetensors`.
+    """Export a module to the ONNX file `path`.
 
     inputs:  example inputs by name, in the order of the module's arguments.
     dynamic: for each input, its axes of any length (see `torch.export`).
     outputs: names of the outputs.
-    entries: for each of the module's parameters and buffers, its entry in the weights file.
+    entries: for each of the module's parameters and buffers, its entry in a file of weights.
+    weights: names of the files of weights, in the same folder.
 
     Raises RuntimeError if the exporter changed the shape of a parameter.
     """
@@ -73,7 +76,8 @@ def write_graph(
         _simplify(program.model, entries)
         _detach_parameters(program.model, entries)
     graph = program.model_proto
-    point_at_weights(graph, path.parent / "weights.safetensors", lambda name: entries.get(name, ""))
+    files = [path.parent / name for name in weights]
+    point_at_weights(graph, files, lambda name: entries.get(name, ""))
     del graph.metadata_props[:]
     for node in graph.graph.node:
         del node.metadata_props[:]
@@ -94,20 +98,17 @@ def quiet() -> Iterator[None]:
 
 
 def point_at_weights(
-    graph: onnx.ModelProto, weights: Path, entry_name: Callable[[str], str]
+    graph: onnx.ModelProto, weights: Sequence[Path], entry_name: Callable[[str], str]
 ) -> None:
-    """Replace initializers by references into a weights file.
+    """Replace initializers by references into files of weights.
 
-    Where the file has float16, the graph casts to float32. Initializers that are not in the file
-    stay.
+    Where a file has float16, the graph casts to float32. Initializers that are in no file stay.
 
-    entry_name: gives the entry of the file for the name of an initializer.
+    entry_name: gives the entry of a file for the name of an initializer.
 
     Raises RuntimeError if an initializer does not have the shape of its entry.
     """
-    with weights.open("rb") as file:
-        length = struct.unpack("<Q", file.read(8))[0]
-        entries = json.loads(file.read(length))
+    entries = {name: entry for path in weights for name, entry in _stored_tensors(path)}
     casts = []
     for tensor in graph.graph.initializer:
         entry = entries.get(entry_name(tensor.name))
@@ -120,10 +121,21 @@ def point_at_weights(
             tensor.name = name + ".stored"
             casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
             data_type = TensorProto.FLOAT16
-        start, end = entry["data_offsets"]
-        _make_external(tensor, data_type, weights.name, 8 + length + start, end - start)
+        _make_external(tensor, data_type, entry)
     for position, cast in enumerate(casts):
         graph.graph.node.insert(position, cast)
+
+
+def _stored_tensors(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name, type, shape and place of each tensor in a file of weights."""
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        index = json.loads(file.read(length))
+    for name, entry in index.items():
+        if name != "__metadata__":
+            start, end = entry["data_offsets"]
+            place = {"location": path.name, "offset": 8 + length + start, "length": end - start}
+            yield name, {**entry, **place}
 
 
 def _simplify(model: onnx_ir.Model, entries: dict[str, str]) -> None:
@@ -157,7 +169,7 @@ def _detach_parameters(model: onnx_ir.Model, entries: dict[str, str]) -> None:
         if name in entries and tensor is not None:
             shape = onnx_ir.Shape(tensor.shape.numpy())
             value.const_value = onnx_ir.ExternalTensor(
-                "weights.safetensors", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
+                "placeholder", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name
             )
 
 
@@ -165,14 +177,12 @@ def _has_parameter(node: Any, entries: dict[str, str]) -> bool:
     return any(value is not None and value.name in entries for value in node.inputs)
 
 
-def _make_external(
-    tensor: TensorProto, data_type: int, location: str, offset: int, length: int
-) -> None:
-    """Turn an initializer into a reference to `length` bytes of a file at `offset`."""
+def _make_external(tensor: TensorProto, data_type: int, entry: dict[str, Any]) -> None:
+    """Turn an initializer into a reference to the place of an entry of `_stored_tensors`."""
     name, dims = tensor.name, list(tensor.dims)
     tensor.Clear()
     tensor.name, tensor.data_type = name, data_type
     tensor.dims.extend(dims)
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
-        tensor.external_data.add(key=key, value=value)
+    for key in ("location", "offset", "length"):
+        tensor.external_data.add(key=key, value=str(entry[key]))

@@ -7,8 +7,8 @@ time ("dynamic quantisation"), so that no calibration images are needed.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,40 +19,44 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.numpy import save_file
 
 from onedpiece.export.graphs import point_at_weights, quiet
-from onedpiece.export.model_directory import write_manifest
-from onedpiece.models.registry import Model
+from onedpiece.export.model_directory import copy_token_set
+from onedpiece.models.manifest import ENCODER, ENCODER_WEIGHTS, Model, write_manifest
 from onedpiece.runtime.onnx import CPU
 from onedpiece.tokenizer.weights import HALF_FROM
 
-GRAPHS = ("encoder", "decoder")
 
-
-def export_int8(model: Model, folder: Path, name: str, **facts: Any) -> str:
-    """Write the model directory `folder` for an installed model; returns the fingerprint.
+def export_int8(model: Model, folder: Path, name: str) -> Model:
+    """Write the model directory `folder` for an installed model, with all its decoders.
 
     model: of precision float32 or float16, without a spectral start.
-    facts: more entries of the manifest.
     """
     widths = {model.config["encoder"]["width"], model.config["decoder"]["width"]}
-    graphs = {graph: _quantised(model.path / f"{graph}.onnx", widths) for graph in GRAPHS}
-    weights = folder / "weights.safetensors"
-    save_file(_large_tensors(graphs), weights)
-    weights.chmod(0o644)  # safetensors writes for the owner alone
-    for graph, proto in graphs.items():
-        point_at_weights(proto, weights, f"{graph}.{{}}".format)
-        (folder / f"{graph}.onnx").write_bytes(proto.SerializeToString())
-    entries = {"name": name, "blank": list(model.blank), "config": model.config}
-    return write_manifest(folder, {**entries, "precision": "int8", **facts})
+    token_set = copy_token_set(model, folder)
+    decoders = tuple(replace(one, graph="", weights="") for one in model.decoders)
+    _write_graph(model.path / ENCODER, folder / ENCODER, ENCODER_WEIGHTS, widths)
+    for old, new in zip(model.decoders, decoders, strict=True):
+        _write_graph(model.path / old.graph, folder / new.graph, new.weights, widths)
+    return write_manifest(
+        replace(
+            model,
+            path=folder,
+            name=name,
+            token_set=token_set,
+            decoders=decoders,
+            precision="int8",
+        )
+    )
 
 
-def _large_tensors(graphs: dict[str, ModelProto]) -> dict[str, np.ndarray]:
-    """What the weights file holds of the graphs' initializers; small ones stay in the graphs."""
-    return {
-        f"{graph}.{tensor.name}": _stored(numpy_helper.to_array(tensor))
-        for graph, proto in graphs.items()
-        for tensor in proto.graph.initializer
-        if np.prod(tensor.dims) >= HALF_FROM
-    }
+def _write_graph(source: Path, path: Path, weights: str, widths: set[int]) -> None:
+    """Quantise the installed graph `source`; its large tensors go into the file `weights`."""
+    proto, file = _quantised(source, widths), path.parent / weights
+    # Small tensors stay in the graph.
+    large = [tensor for tensor in proto.graph.initializer if np.prod(tensor.dims) >= HALF_FROM]
+    save_file({tensor.name: _stored(numpy_helper.to_array(tensor)) for tensor in large}, file)
+    file.chmod(0o644)  # safetensors writes for the owner alone
+    point_at_weights(proto, [file], lambda name: name)
+    path.write_bytes(proto.SerializeToString())
 
 
 def _quantised(graph: Path, widths: set[int]) -> ModelProto:

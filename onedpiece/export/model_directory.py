@@ -1,18 +1,20 @@
-"""Write a model directory: one weights file, the ONNX graphs that refer to it, and a manifest.
+"""Write a model directory (`onedpiece.models.manifest` says what is in it).
 
-    weights.safetensors   every table and parameter once, large ones as float16 or float32
-    encoder.onnx          pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
-    decoder.onnx          tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255; models
-                          with grain have a second input, grain float32 (1,), 1 as learned
-    search.onnx           `Proposals.forward`; only for models with a spectral start
-    model.json            name, fingerprint, configuration
+    encoder.onnx       pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
+    decoder-NAME.onnx  tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255; decoders
+                       with grain have a second input, grain float32 (1,), 1 as learned
+    search.onnx        `Proposals.forward`; only for models with a spectral start
 
-The fingerprint is the SHA-256 of the weights file.
+Graphs hold no weights: they refer into the files of token set, encoder and decoder.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,32 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.errors import ModelError, OutputError
 from onedpiece.export.graphs import write_graph
 from onedpiece.export.tracing import trace
-from onedpiece.models.registry import sha256
+from onedpiece.models.manifest import (
+    ENCODER,
+    ENCODER_WEIGHTS,
+    SEARCH,
+    TOKEN_SET,
+    DecoderInfo,
+    Model,
+    TokenSet,
+    sha256,
+    write_manifest,
+)
+from onedpiece.models.names import check_name
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
-from onedpiece.tokenizer.weights import load, save
+from onedpiece.tokenizer.weights import (
+    load,
+    load_installed,
+    save_decoder,
+    save_encoder,
+    save_token_set,
+)
 
-GREY = [128, 128, 128]
+GREY = (128, 128, 128)
 EXAMPLES = 2  # images in the example inputs of the exporter, which treats 1 as a constant
 EXAMPLE_TOKENS = 5
 BATCH, COUNT = Dim("batch", max=4096), Dim("count", max=MAX_TOKENS)
@@ -58,65 +78,115 @@ def export(
     model: OneDPiece,
     folder: Path,
     name: str,
+    decoder: DecoderInfo,
+    *,
     precision: str = "float16",
-    **facts: Any,
-) -> str:
-    """Write the model directory `folder`; returns the fingerprint (64 hexadecimal digits).
+    token_set: TokenSet | None = None,
+    keep: Collection[str] = (),
+    source: dict[str, str] | None = None,
+) -> Model:
+    """Write the model directory `folder`.
 
+    decoder:   name, version and date of the decoder.
     precision: how large parameters are stored, "float16" or "float32". The arithmetic is float32.
-    facts:     more entries of the manifest. With a `fingerprint` among them, this is another
-               precision of the model with that fingerprint: files of either decode with both.
+    token_set: gives the name and the aliases of the token set; by default, it is called `name`.
+    keep:      names of files that are in the folder already and stay as they are: TOKEN_SET,
+               ENCODER (with its weights).
+    source:    where a published model comes from.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "weights.safetensors"
-    save(model, weights, precision == "float16")
-    weights.chmod(0o644)  # safetensors writes for the owner alone
-    model = load(model.config, weights)
-    _write_encoder(model, folder)
-    _write_decoder(model, folder)
+    half = precision == "float16"
+    if TOKEN_SET not in keep:
+        save_token_set(model, folder / TOKEN_SET)
+    if ENCODER not in keep:
+        save_encoder(model, folder / ENCODER_WEIGHTS, half)
+    save_decoder(model, folder / decoder.weights, half)
+    encoder_weights = [name for name in (ENCODER_WEIGHTS,) if (folder / name).exists()]
+    weights = [TOKEN_SET, *encoder_weights, decoder.weights]
+    model = load(model.config, *(folder / name for name in weights))
+    if ENCODER not in keep:
+        _write_encoder(model, folder / ENCODER, [TOKEN_SET, *encoder_weights])
+    _write_decoder(model, folder, decoder)
     if isinstance(model, SpectralOneDPiece):
-        _write_search(model, folder)
-    entries = {
-        "name": name,
-        "blank": _blank(model),
-        "config": model.config.to_dict(),
-        "precision": precision,
-    }
-    return write_manifest(folder, {**entries, **facts})
+        _write_search(model, folder / SEARCH, [TOKEN_SET, decoder.weights])
+    named = replace(token_set or TokenSet(name, ""), fingerprint=sha256(folder / TOKEN_SET))
+    return write_manifest(
+        Model(
+            path=folder,
+            name=name,
+            token_set=named,
+            blank=_blank(model),
+            config=model.config.to_dict(),
+            decoder=decoder,
+            decoders=(decoder,),
+            files={},
+            precision=precision,
+            source=source or {},
+        )
+    )
 
 
-def write_manifest(folder: Path, entries: dict[str, Any]) -> str:
-    """Write model.json beside the weights; returns the fingerprint.
+def add_decoder(module: OneDPiece, model: Model, decoder: DecoderInfo) -> Model:
+    """Add a decoder to a model directory; of the files there, only the manifest changes.
 
-    The fingerprint is that of the weights unless `entries` has one; the weights then have a
-    `checksum`.
+    Raises ModelError if the module has another token set, or the directory is of version 0.1, and
+    OutputError if it has a decoder of this name.
     """
-    checksum = sha256(folder / "weights.safetensors")
-    manifest = {"fingerprint": checksum, **entries}
-    if manifest["fingerprint"] != checksum:
-        manifest["checksum"] = checksum
-    (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    return str(manifest["fingerprint"])
+    if decoder.name.casefold() in {known.name.casefold() for known in model.decoders}:
+        raise OutputError(f"{model.path} has a decoder {decoder.name}: decoders never change")
+    with tempfile.TemporaryDirectory() as temporary:
+        save_token_set(module, Path(temporary, TOKEN_SET))
+        if model.is_old or sha256(Path(temporary, TOKEN_SET)) != model.fingerprint:
+            raise ModelError(f"{model.path} has another token set, which never changes")
+    config = module.config.to_dict()
+    decoder = replace(decoder, config=None if config == model.config else config)
+    half = model.precision == "float16"
+    save_decoder(module, model.path / decoder.weights, half)
+    weights = [*model.weights[:-1], model.path / decoder.weights]
+    _write_decoder(load(module.config, *weights), model.path, decoder)
+    return write_manifest(replace(model, decoders=(*model.decoders, decoder)))
 
 
-def _write_encoder(model: OneDPiece, folder: Path) -> None:
+def copy_token_set(model: Model, folder: Path) -> TokenSet:
+    """Put the token set of a model into `folder`, as it is; what it is called.
+
+    From a directory of version 0.1, whose token set has no file of its own, it is written; files
+    name it by the fingerprint of all weights, which becomes an alias.
+
+    Raises ModelError like `load_installed`.
+    """
+    if not model.is_old:
+        shutil.copyfile(model.token_set_file, folder / TOKEN_SET)
+        return model.token_set
+    save_token_set(load_installed(model), folder / TOKEN_SET)
+    fingerprint = sha256(folder / TOKEN_SET)
+    return replace(model.token_set, fingerprint=fingerprint, aliases=(model.fingerprint,))
+
+
+def new_decoder(name: str, version: int = 1) -> DecoderInfo:
+    """A decoder that is released today. Raises ValueError for a name that is not valid."""
+    return DecoderInfo(check_name(name), version, date.today().isoformat())
+
+
+def _write_encoder(model: OneDPiece, path: Path, weights: Sequence[str]) -> None:
     graph = _Encoder(model)
     inputs = {"pixels": torch.zeros(EXAMPLES, TILE, TILE, 3, dtype=torch.uint8)}
-    path = folder / "encoder.onnx"
-    write_graph(graph, inputs, ({0: BATCH},), ["tokens"], path, _entries(graph))
+    write_graph(graph, inputs, ({0: BATCH},), ["tokens"], path, _entries(graph), weights)
 
 
-def _write_decoder(model: OneDPiece, folder: Path) -> None:
+def _write_decoder(model: OneDPiece, folder: Path, decoder: DecoderInfo) -> None:
     graph = _Decoder(model)
     inputs = {"tokens": torch.zeros(EXAMPLES, EXAMPLE_TOKENS, dtype=torch.int32)}
     dynamic: tuple[dict[int, Any], ...] = ({0: BATCH, 1: COUNT},)
     if model.config.grain:
         inputs["grain"] = torch.ones(1)
         dynamic += ({},)
-    write_graph(graph, inputs, dynamic, ["pixels"], folder / "decoder.onnx", _entries(graph))
+    weights = [TOKEN_SET, decoder.weights]
+    path = folder / decoder.graph
+    write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)
 
 
-def _write_search(model: SpectralOneDPiece, folder: Path) -> None:
+def _write_search(model: SpectralOneDPiece, path: Path, weights: Sequence[str]) -> None:
     inputs = {
         "pixels": torch.zeros(EXAMPLES, TILE, TILE, 3, dtype=torch.uint8),
         "tokens": torch.zeros(EXAMPLES, MAX_TOKENS, dtype=torch.int32),
@@ -128,18 +198,19 @@ def _write_search(model: SpectralOneDPiece, folder: Path) -> None:
     entries = {name: entry.removeprefix("model.") for name, entry in names.items()}
     outputs = ["cost", "codes", "gains"]
     dynamic: tuple[dict[int, Any], ...] = ({0: BATCH},) * len(inputs)
-    write_graph(graph, inputs, dynamic, outputs, folder / "search.onnx", entries)
+    write_graph(graph, inputs, dynamic, outputs, path, entries, weights)
 
 
 def _entries(graph: nn.Module) -> dict[str, str]:
-    """Entries of the weights file for a module that wraps the model."""
+    """Entries of the files of weights for a module that wraps the model."""
     return {name: name.removeprefix("model.") for name in graph.state_dict()}
 
 
-def _blank(model: OneDPiece) -> list[int]:
+def _blank(model: OneDPiece) -> tuple[int, int, int]:
     """Mean colour of the training images, RGB 0..255, where the model knows it; else grey."""
     if not isinstance(model, SpectralOneDPiece):
         return GREY
     mean = model.quantize.class_mean.mean(0, keepdim=True)
     colour = model.quantize.synthesise(mean, model.quantize.basis).mean((0, 2, 3))
-    return [round(255 * value) for value in colour.tolist()]
+    red, green, blue = (round(255 * value) for value in colour.tolist())
+    return red, green, blue

@@ -3,14 +3,16 @@
 float32  every number as it is.
 float16  large parameters are stored as float16; the arithmetic stays float32.
 int8     also, the transformers' matrices are stored and multiplied as int8, which is faster on
-         CPUs. Convolutions, codebooks and the choice of codes stay as in float16.
+         CPUs. Convolutions and the choice of codes stay as in float16.
+
+The token set is the same file in every precision.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,13 @@ from PIL import Image
 from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.errors import ModelError
 from onedpiece.export.int8 import export_int8
-from onedpiece.export.model_directory import export
+from onedpiece.export.model_directory import add_decoder, copy_token_set, export
 from onedpiece.metrics import psnr
 from onedpiece.models.folder import complete
-from onedpiece.models.registry import Model, read_model
+from onedpiece.models.manifest import TOKEN_SET, Model, read_model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
+from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.tokenizer.weights import load_installed
 
 LENGTHS = (16, MAX_TOKENS)
@@ -34,7 +37,7 @@ RUNS = 5
 def export_variant(model: Model, folder: Path, precision: str) -> Model:
     """Write the model directory `folder`, which appears when it is complete.
 
-    The new model has the fingerprint of the old one: files of either decode with both.
+    The new model has the token set of the old one, byte for byte: files of either decode with both.
 
     precision: "float32", "float16" or "int8".
 
@@ -45,18 +48,34 @@ def export_variant(model: Model, folder: Path, precision: str) -> Model:
     if precision == "int8" and module.config.spectral:
         raise ModelError(f"{model.name} has too little in its transformers for int8")
     name = folder.resolve().name
-    facts = {"fingerprint": model.fingerprint, "source": model.source}
     with complete(folder) as partial:
         if precision == "int8":
-            export_int8(model, partial, name, **facts)
+            export_int8(model, partial, name)
         else:
-            export(module, partial, name, precision, **facts)
+            _export_float(model, module, partial, name, precision)
     return read_model(folder)
+
+
+def _export_float(model: Model, module: OneDPiece, folder: Path, name: str, precision: str) -> None:
+    """Write the model with all its decoders; `module` has the one that it uses."""
+    variant = export(
+        module,
+        folder,
+        name,
+        replace(model.decoder, graph="", weights=""),
+        precision=precision,
+        token_set=copy_token_set(model, folder),
+        keep=[TOKEN_SET],
+        source=model.source,
+    )
+    for decoder in model.decoders:
+        if decoder != model.decoder:
+            variant = add_decoder(load_installed(model.with_decoder(decoder)), variant, decoder)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model beside a reference model of the same fingerprint.
+    """One model beside a reference model of the same token set.
 
     equal:    share of tokens that are the same, 0..1.
     decibels: by number of tokens, PSNR of the images decoded by one model against those decoded

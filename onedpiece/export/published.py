@@ -8,9 +8,11 @@ from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import ModelError
 from onedpiece.export.model_directory import export
 from onedpiece.models.folder import check_free, complete
-from onedpiece.models.registry import Model, read_model, sha256
+from onedpiece.models.manifest import DecoderInfo, Model, TokenSet, read_model, sha256
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.published import load_published
+
+RELEASED = "2025-01-17"  # of the paper (arXiv 2501.10064): the authors publish no versions
 
 
 def install(
@@ -45,5 +47,13 @@ def install(
     check_free(final, force)
     facts = {**source, "file": path.name, "sha256": sha256(path)}
     with complete(final) as partial:
-        export(module, partial, final.name, "float32", source=facts)
+        export(
+            module,
+            partial,
+            final.name,
+            DecoderInfo("published", 1, RELEASED),
+            precision="float32",
+            token_set=TokenSet(module.config.name, ""),
+            source=facts,
+        )
     return read_model(final)

@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import builtins
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onedpiece.errors import ModelError, UnknownModel, missing_extra
+from onedpiece.models.names import check_name as check_name
 
 if TYPE_CHECKING:
     from onedpiece.models.registry import Model
-
-# Models are found by name or by path, so a name must not look like a path or a hidden file.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def list() -> builtins.list[Model]:
@@ -87,10 +84,3 @@ def remove(name: str) -> Path:
         raise ModelError(f"{name} comes with odp and cannot be removed")
     shutil.rmtree(paths[0])
     return paths[0]
-
-
-def check_name(name: str) -> str:
-    """The name, if it is valid: letters, digits, ".", "_" and "-". Raises ValueError otherwise."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"'{name}' is not a valid model name")
-    return name

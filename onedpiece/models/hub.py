@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onedpiece.errors import DownloadError, missing_extra
-from onedpiece.models.registry import sha256
+from onedpiece.models.manifest import sha256
 
 
 @dataclass(frozen=True)

@@ -3,110 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import re
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
 from onedpiece.entropy import Tables
-from onedpiece.errors import ModelError, UnknownModel
-from onedpiece.models.tensors import read_tensor
+from onedpiece.errors import ModelError, UnknownDecoder, UnknownModel
+from onedpiece.models.manifest import MANIFEST
+from onedpiece.models.manifest import Model as Model
+from onedpiece.models.manifest import read_model as read_model
 
 BUNDLED = Path(__file__).parent
 SEARCH_VARIABLE = "ODP_MODELS"
 DEFAULT = "default"
-MAX_MANIFEST = 1 << 16  # characters
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model directory (`onedpiece.export.model_directory` writes them).
-
-    fingerprint: SHA-256 of the weights file, hexadecimal. Files identify a model by the first 3
-        bytes of it.
-    blank: RGB colour, 0..255, of a tile without any token.
-    precision: how the weights are stored. All precisions of a model have the same fingerprint; the
-        `checksum` is the SHA-256 of the weights file in this precision.
-    source: where a published model comes from; empty for other models.
-    """
-
-    path: Path
-    name: str
-    fingerprint: str
-    blank: tuple[int, int, int]
-    config: dict[str, Any]
-    precision: str = "float16"
-    checksum: str = ""
-    source: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> bytes:
-        """The 3 bytes that identify this model in .odp files."""
-        return bytes.fromhex(self.fingerprint[:6])
-
-    @property
-    def size(self) -> int:
-        """Total size in bytes of all files of the model."""
-        return sum(file.stat().st_size for file in self.path.iterdir())
-
-    @property
-    def weights(self) -> Path:
-        """The weights file."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def tables(self) -> Tables | None:
-        """The entropy tables; None if it has none. Raises ModelError if they cannot be read."""
-        return _tables(self.weights, self.fingerprint)
-
-    @property
-    def searchable(self) -> bool:
-        """Whether it can search for better tokens (`onedpiece.search`)."""
-        return (self.path / "search.onnx").is_file()
-
-    def is_intact(self) -> bool:
-        """Whether the SHA-256 of the weights file is the checksum, or else the fingerprint."""
-        return sha256(self.weights) == (self.checksum or self.fingerprint)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_model(path: Path) -> Model:
-    """The model in a directory. Raises ModelError if there is none, or if it is incomplete."""
-    try:
-        with (path / "model.json").open(encoding="utf-8") as file:
-            manifest = json.loads(file.read(MAX_MANIFEST))
-        red, green, blue = manifest["blank"]
-        model = Model(
-            path=path,
-            name=str(manifest["name"]),
-            fingerprint=str(manifest["fingerprint"]),
-            blank=(int(red), int(green), int(blue)),
-            config=dict(manifest["config"]),
-            precision=str(manifest.get("precision", "float16")),
-            checksum=str(manifest.get("checksum", "")),
-            source=dict(manifest.get("source", {})),
-        )
-        if not re.fullmatch("[0-9a-f]{64}", model.fingerprint):
-            raise ValueError("a fingerprint is a SHA-256")
-    except OSError:
-        raise ModelError(f"no model in {path}") from None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{path / 'model.json'} is not a model's manifest") from error
-    for name in ("encoder.onnx", "decoder.onnx", "weights.safetensors"):
-        if not (path / name).is_file():
-            raise ModelError(f"the model in {path} is incomplete: {name} is missing")
-    return model
 
 
 def user_folders() -> list[Path]:
@@ -127,7 +37,9 @@ def installed() -> list[Model]:
     Incomplete and broken models are skipped.
     """
     folders = [BUNDLED, *user_folders()]
-    manifests = [manifest for folder in folders for manifest in sorted(folder.glob("*/model.json"))]
+    manifests = [
+        manifest for folder in folders for manifest in sorted(folder.glob(f"*/{MANIFEST}"))
+    ]
     models = []
     for manifest in manifests:
         with contextlib.suppress(ModelError):
@@ -146,35 +58,54 @@ def find(name: str | Path) -> Model:
 
 
 def find_by_key(key: bytes, also: Model | None = None) -> Model:
-    """The model that a file identifies by 3 bytes: `also` or an installed one.
+    """A model whose token set a file identifies by 3 bytes: `also` or an installed one.
 
     Raises UnknownModel if there is none.
     """
-    for model in ([also] if also else []) + installed():
-        if model.key == key:
-            return model
-    raise UnknownModel(
-        f"the file needs model {key.hex()}, which is not installed: ask its sender for the model's "
-        f"directory and name it with --model, or put it into {user_folders()[0]}"
-    )
+    return _with_token_set(key, also)[0]
 
 
-def installed_tables(key: bytes) -> Tables | None:
-    """Entropy tables of the installed model that a file identifies by 3 bytes.
+def choose_decoder(key: bytes, also: Model | None = None, name: str | None = None) -> Model:
+    """The model, and in it the decoder, that paints the tokens of a file.
+
+    key:  the 3 bytes by which the file identifies its token set.
+    also: a model to try before the installed ones. If it has the token set and is not the bundled
+        model, its own decoders come first.
+    name: name of the decoder; by default, the newest one.
+
+    Among decoders of the same name, `also` comes first, and then the highest version. Raises
+    UnknownModel if no model has the token set, UnknownDecoder if none of them has this decoder.
+    """
+    models = _with_token_set(key, also)
+    choices = [model.with_decoder(decoder) for model in models for decoder in model.decoders]
+    if name is not None:
+        own = [choice for choice in choices if choice.decoder.name == name]
+        if not own:
+            raise UnknownDecoder(
+                f"token set {models[0].token_set.name} has no decoder '{name}': there are "
+                f"{', '.join(sorted({choice.decoder.name for choice in choices}))}"
+            )
+        preferred = [choice for choice in own if also and choice.path == also.path]
+        return max(preferred or own, key=lambda choice: choice.decoder.version)
+    explicit = also is not None and also.path.parent != BUNDLED and models[0].path == also.path
+    return models[0] if explicit else max(choices, key=lambda choice: choice.decoder.age)
+
+
+def installed_tables(key: bytes, also: Model | None = None) -> Tables | None:
+    """Entropy tables of the token set that a file identifies by 3 bytes.
 
     None if it has none. Raises UnknownModel or ModelError.
     """
-    return find_by_key(key).tables
+    return find_by_key(key, also).tables_for(key)
 
 
-@cache
-def _tables(weights: Path, _fingerprint: str) -> Tables | None:
-    """Cached, since preparing them takes milliseconds. The fingerprint detects a replaced model."""
-    frequency = read_tensor(weights, "quantize.frequency")
-    blocks = read_tensor(weights, "quantize.block_sizes")
-    if frequency is None or blocks is None:
-        return None
-    try:
-        return Tables(frequency, blocks)
-    except ValueError as error:
-        raise ModelError(f"the entropy tables in {weights} are damaged") from error
+def _with_token_set(key: bytes, also: Model | None) -> list[Model]:
+    """The models that have a token set: `also` first. Raises UnknownModel if there is none."""
+    candidates = ([also] if also else []) + installed()
+    models = [model for model in candidates if model.token_set.has(key)]
+    if not models:
+        raise UnknownModel(
+            f"the file needs model {key.hex()}, which is not installed: ask its sender for the "
+            f"model's directory and name it with --model, or put it into {user_folders()[0]}"
+        )
+    return models

@@ -17,7 +17,7 @@ import numpy as np
 
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DeviceError, ModelError
-from onedpiece.models.registry import Model
+from onedpiece.models.manifest import ENCODER, SEARCH, Model
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -26,7 +26,7 @@ _LOADING = threading.Lock()
 
 
 class OnnxRuntime:
-    """A model's ONNX graphs, each loaded on first use: a `Runtime`.
+    """A model's ONNX graphs, with the decoder that it uses, each loaded on first use: a `Runtime`.
 
     device: "cuda", "cpu" or "auto" (CUDA if it works, else the CPU).
     threads: CPU threads of a network; all cores if None.
@@ -92,18 +92,18 @@ class OnnxRuntime:
 
     @cached_property
     def _encoder(self) -> Any:
-        return self._load("encoder")
+        return self._load(ENCODER)
 
     @cached_property
     def _decoder(self) -> Any:
-        return self._load("decoder")
+        return self._load(self._model.decoder.graph)
 
     @cached_property
     def _search(self) -> Any:
-        return self._load("search")
+        return self._load(SEARCH)
 
     def _load(self, name: str) -> Any:
-        graph = self._model.path / f"{name}.onnx"
+        graph = self._model.path / name
         # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
         # Standard output is shared by all threads, hence the lock.
         with _LOADING, contextlib.redirect_stdout(io.StringIO()):

@@ -10,20 +10,24 @@ from onedpiece.constants import TILE
 from onedpiece.tiles.grid import Grid
 
 REACH = 12  # pixels on either side of a seam that are corrected
-SMOOTH = 7  # pixels along the seam over which the step is averaged
+SMOOTH, SMOOTH_FINE = 7, 11  # pixels along the seam over which the step is averaged
 
 
-def join(tiles: Iterable[np.ndarray], grid: Grid) -> np.ndarray:
+def join(tiles: Iterable[np.ndarray], grid: Grid, density: int = 1) -> np.ndarray:
     """grid.count tiles, float (256, 256, 3) in 0..255, row by row -> picture uint8 (H, W, 3).
+
+    density: pixels of the tiles for each pixel of the picture, along each side. Above 1, textures
+        are wider, so that a longer mean is needed to tell them from steps.
 
     Tiles that overlap are cross-faded. Between tiles that do not overlap, the step is smoothed.
     Besides the picture, only two rows of tiles are in memory, as float.
     """
-    bands = _bands(iter(tiles), grid)
-    return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid)
+    smooth = SMOOTH if density == 1 else SMOOTH_FINE
+    bands = _bands(iter(tiles), grid, smooth)
+    return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid, smooth)
 
 
-def _bands(tiles: Iterator[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
+def _bands(tiles: Iterator[np.ndarray], grid: Grid, smooth: int) -> Iterator[np.ndarray]:
     """Rows of tiles, each joined to a band, float32 (256, W, 3)."""
     for _ in range(grid.rows):
         band = np.zeros((TILE, grid.width, 3), np.float32)
@@ -34,7 +38,7 @@ def _bands(tiles: Iterator[np.ndarray], grid: Grid) -> Iterator[np.ndarray]:
             band[:, x : x + width] += across[:, None] * next(tiles)[:, :width]
         if not grid.overlap:
             for column in range(1, grid.columns):
-                _deblock(band.transpose(1, 0, 2), column * TILE)
+                _deblock(band.transpose(1, 0, 2), column * TILE, smooth)
         yield band
 
 
@@ -51,13 +55,13 @@ def _blend(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
     return picture
 
 
-def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
+def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid, smooth: int) -> np.ndarray:
     """Bands that do not overlap -> picture."""
     picture = np.empty((grid.height, grid.width, 3), np.uint8)
     upper = next(bands)  # its lower edge is corrected together with the next band
     for row, band in enumerate(bands, 1):
         both = np.concatenate((upper, band))
-        _deblock(both, TILE)
+        _deblock(both, TILE, smooth)
         _write_rows(picture, (row - 1) * TILE, both[:TILE])
         upper = both[TILE:]
     _write_rows(picture, (grid.rows - 1) * TILE, upper)
@@ -70,11 +74,11 @@ def _write_rows(picture: np.ndarray, top: int, band: np.ndarray) -> None:
     picture[top : top + height] = band[:height].round().clip(0, 255)
 
 
-def _deblock(picture: np.ndarray, seam: int) -> None:
+def _deblock(picture: np.ndarray, seam: int, smooth: int) -> None:
     """Smooth the seam between row seam - 1 and row `seam` of float (H, W, 3), in place.
 
     The step is the difference of the rows at the seam, less the slope next to them. Its mean over
-    SMOOTH pixels along the seam is the error of the tiles. Half of the error is removed on either
+    `smooth` pixels along the seam is the error of the tiles. Half of the error is removed on either
     side, with a weight that falls with the distance from the seam. The rest of the step is texture
     and is kept.
     """
@@ -85,18 +89,18 @@ def _deblock(picture: np.ndarray, seam: int) -> None:
         if reach < 2
         else ((above - second_above) + (picture[seam + 1] - below)) / 2
     )
-    half = _smooth(below - above - slope) / 2
+    half = _mean_along(below - above - slope, smooth) / 2
     ramp = (1 - (np.arange(REACH, dtype=np.float32) + 0.5) / REACH)[:, None, None]
     picture[seam - REACH : seam] += half * ramp[::-1]
     picture[seam : seam + reach] -= half * ramp[:reach]
 
 
-def _smooth(line: np.ndarray) -> np.ndarray:
-    """Moving average over SMOOTH pixels of (W, 3); the ends are repeated."""
-    padded = np.pad(line, ((SMOOTH // 2, SMOOTH // 2), (0, 0)), "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, SMOOTH, axis=0)
-    smooth: np.ndarray = windows.mean(-1, dtype=np.float32)
-    return smooth
+def _mean_along(line: np.ndarray, count: int) -> np.ndarray:
+    """Moving average over an odd number of pixels of (W, 3); the ends are repeated."""
+    padded = np.pad(line, ((count // 2, count // 2), (0, 0)), "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, count, axis=0)
+    mean: np.ndarray = windows.mean(-1, dtype=np.float32)
+    return mean
 
 
 def _fade(overlap: int, before: bool, after: bool) -> np.ndarray:

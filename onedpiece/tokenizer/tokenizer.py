@@ -20,7 +20,7 @@ from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DownloadError, missing_extra
 from onedpiece.images.reader import from_pillow
 from onedpiece.models.folder import check_free, complete
-from onedpiece.models.registry import DEFAULT, Model, find
+from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find
 from onedpiece.runtime.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -55,15 +55,24 @@ class Tokenizer:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_dir: str | Path = DEFAULT, device: str = "auto", threads: int | None = None
+        cls,
+        name_or_dir: str | Path = DEFAULT,
+        device: str = "auto",
+        threads: int | None = None,
+        decoder: str | None = None,
     ) -> Tokenizer:
         """The tokenizer of an installed model, or of a model directory.
 
         device, threads: where NumPy arrays are processed: "auto", "cpu" or "cuda", and how many
             CPU threads; all cores if None.
-        Raises UnknownModel or ModelError.
+        decoder: name of a decoder of the same token set, in this model or an installed one; if
+            None, the newest one of this model.
+        Raises UnknownModel, UnknownDecoder or ModelError.
         """
-        return cls(find(name_or_dir), device, threads)
+        model = find(name_or_dir)
+        if decoder is not None:
+            model = choose_decoder(model.key, model, decoder)
+        return cls(model, device, threads)
 
     @staticmethod
     def preprocess(images: Image.Image | Sequence[Image.Image]) -> NDArray[np.uint8]:

@@ -1,7 +1,12 @@
-"""The weights file of a model directory, in the safetensors format."""
+"""The weights of a model directory, in the safetensors format: token set, encoder, decoders.
+
+The token set is the part of a module that gives tokens their meaning: everything whose name begins
+with `quantize.`. Its bytes never depend on the precision of the rest.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,43 +15,76 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from onedpiece.errors import ModelError
-from onedpiece.models.registry import Model
+from onedpiece.models.manifest import Model
 from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece, build
 
 HALF_FROM = 1024
 """Number of elements from which a tensor may be stored as float16: smaller ones save nothing."""
 
+TOKEN_SET = ("quantize.",)
+ENCODER = ("encoder.", "latent_tokens")
+"""Prefixes of names in a module; all other parameters are the decoder's."""
+
 
 def save(model: OneDPiece, path: Path, half: bool = True) -> None:
-    """Write all parameters and tables of a model.
+    """Write all parameters and tables of a model into one file.
 
     half: store large tensors of floating-point numbers as float16.
     """
-    state = model.state_dict()
-    save_file({key: _stored(value, half) for key, value in state.items()}, path)
+    _write(model.state_dict(), path, half)
 
 
-def load(config: Config, path: Path) -> OneDPiece:
-    """The module of a configuration with the weights of a file, float32, in evaluation mode.
+def save_token_set(model: OneDPiece, path: Path) -> None:
+    """Write the token set of a model; equal tables always give equal bytes.
+
+    Large tables of the spectral start are float16; the codebook of a published model is float32,
+    as it was published.
+    """
+    spectral = model.config.spectral
+    metadata = None
+    if spectral:
+        shape = {name: getattr(spectral, name) for name in ("classes", "dim", "frequencies")}
+        # One entry only: the library writes several in random order.
+        text = json.dumps({**shape, "blocks": [*spectral.blocks]}, sort_keys=True)
+        metadata = {"spectral": text}
+    _write(_part(model, TOKEN_SET), path, half=spectral is not None, metadata=metadata)
+
+
+def save_encoder(model: OneDPiece, path: Path, half: bool = True) -> None:
+    """Write the encoder's own parameters; no file if it has none. `half` as in `save`."""
+    if state := _part(model, ENCODER):
+        _write(state, path, half)
+
+
+def save_decoder(model: OneDPiece, path: Path, half: bool = True) -> None:
+    """Write the decoder's parameters; `half` as in `save`."""
+    others = _part(model, TOKEN_SET + ENCODER)
+    state = {name: value for name, value in model.state_dict().items() if name not in others}
+    _write(state, path, half)
+
+
+def load(config: Config, *paths: Path) -> OneDPiece:
+    """The module of a configuration with the weights of files, float32, in evaluation mode.
 
     Raises what safetensors and `load_state_dict` raise for other files.
     """
-    model, stored = empty(config), load_file(path)
+    model = empty(config)
+    stored = {name: value for path in paths for name, value in load_file(path).items()}
     state = {key: stored[key].to(value.dtype) for key, value in model.state_dict().items()}
     model.load_state_dict(state, assign=config.spectral is None)
     return model.eval()
 
 
 def load_installed(model: Model) -> OneDPiece:
-    """`load` for an installed model.
+    """`load` for an installed model, with the decoder that it uses.
 
     Raises ModelError if it is int8, or if the weights are not what the manifest says.
     """
     if model.precision == "int8":
         raise ModelError(f"{model.name} is int8, which PyTorch cannot run and nothing can undo")
     try:
-        return load(Config.from_dict(model.config), model.weights)
+        return load(Config.from_dict(model.decoder.config or model.config), *model.weights)
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"the weights in {model.path} are not those of its manifest") from error
 
@@ -58,6 +96,18 @@ def empty(config: Config) -> OneDPiece:
     # Drawing random weights of L-256 takes longer than reading a file of them.
     with torch.device("meta"):
         return build(config)
+
+
+def _part(model: OneDPiece, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The entries of a module whose names begin with one of the prefixes."""
+    return {name: value for name, value in model.state_dict().items() if name.startswith(prefixes)}
+
+
+def _write(
+    state: dict[str, Tensor], path: Path, half: bool, metadata: dict[str, str] | None = None
+) -> None:
+    save_file({name: _stored(value, half) for name, value in state.items()}, path, metadata)
+    path.chmod(0o644)  # safetensors writes for the owner alone
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:

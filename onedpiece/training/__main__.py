@@ -71,10 +71,14 @@ def main() -> None:
     _add_data(verb)
     verb.set_defaults(do=entropy_verb)
 
-    verb = verbs.add_parser("export", help="write a model directory for `odp --model`")
+    verb = verbs.add_parser(
+        "export", help="write a model directory, or add a decoder to one of the same token set"
+    )
     _add_run(verb)
     verb.add_argument("out", type=Path)
-    verb.add_argument("--name", default="default")
+    verb.add_argument("--name", default="default", help="name of a new model")
+    verb.add_argument("--decoder", default="repair", help="name of the decoder")
+    verb.add_argument("--version", type=int, default=1, help="version of the decoder")
     verb.set_defaults(do=export_verb)
 
     args = parser.parse_args()
@@ -211,9 +215,15 @@ def entropy_verb(args: argparse.Namespace) -> None:
 
 
 def export_verb(args: argparse.Namespace) -> None:
-    from onedpiece.export.model_directory import export  # needs onnx, which training does not
+    # It needs onnx, which training does not.
+    from onedpiece.export.model_directory import add_decoder, export, new_decoder
+    from onedpiece.models.manifest import MANIFEST, read_model
 
-    print(export(checkpoint.ema_model(args.run), args.out, args.name))
+    module, decoder = checkpoint.ema_model(args.run), new_decoder(args.decoder, args.version)
+    if (args.out / MANIFEST).exists():
+        print(add_decoder(module, read_model(args.out), decoder).fingerprint)
+    else:
+        print(export(module, args.out, args.name, decoder).fingerprint)
 
 
 if __name__ == "__main__":

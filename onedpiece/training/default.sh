@@ -28,4 +28,4 @@ once tables training tables --cache "$runs/cache" --data "$@"
 once begin-grain training train --recipe grain --stop 1 --features "$features" \
     --cache "$runs/cache" --data "$@"
 once grain training train --features "$features" --cache "$runs/cache" --data "$@"
-training export "$model"
+[ -e "$model/model.json" ] || training export "$model"

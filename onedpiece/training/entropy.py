@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS
+from onedpiece.constants import CODEBOOK_SIZE
 from onedpiece.entropy.tables import bits, frequencies
-from onedpiece.tokenizer.onedpiece import OneDPiece
+from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.training.data import Pictures
 
 BATCH = 32
@@ -46,10 +46,22 @@ def frequency_tables(tokens: np.ndarray, blocks: tuple[int, ...]) -> Tensor:
 def held_out_bits(tokens: np.ndarray, blocks: tuple[int, ...]) -> float:
     """Mean bits of a token, tokens (N, 256), with tables measured on other pictures."""
     held_out = np.arange(len(tokens)) % HELD_OUT == 0
-    tables = frequency_tables(tokens[~held_out], blocks).numpy()
-    columns = np.split(tokens[held_out], np.cumsum(blocks)[:-1], axis=1)
-    total = sum(float(bits(table)[x].sum()) for table, x in zip(tables, columns, strict=True))
-    return total / (held_out.sum() * MAX_TOKENS)
+    return mean_bits(tokens[held_out], frequency_tables(tokens[~held_out], blocks), blocks)
+
+
+def mean_bits(tokens: np.ndarray, frequency: Tensor, blocks: tuple[int, ...]) -> float:
+    """Mean bits of a token, tokens (N, 256), with the tables of `frequency_tables`."""
+    columns = np.split(tokens, np.cumsum(blocks)[:-1], axis=1)
+    rows = zip(frequency.numpy(), columns, strict=True)
+    return sum(float(bits(table)[x].sum()) for table, x in rows) / tokens.size
+
+
+def refit_tables(model: SpectralOneDPiece, pictures: Pictures) -> None:
+    """Measure the tables of a model again, if that saves bits on pictures that are held out."""
+    tokens, blocks = all_tokens(model, pictures), model.quantize.shape.blocks
+    present = mean_bits(tokens[::HELD_OUT], model.quantize.frequency, blocks)
+    if len(tokens) > HELD_OUT and held_out_bits(tokens, blocks) < present:
+        model.quantize.frequency.copy_(frequency_tables(tokens, blocks))
 
 
 def _bits(counts: np.ndarray) -> float:

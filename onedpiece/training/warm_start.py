@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.onedpiece import OneDPiece
 from onedpiece.training import checkpoint
 
@@ -14,10 +12,10 @@ def load_parent(path: Path) -> OneDPiece:
     """The model of a run (its averaged weights) or of an installed model directory."""
     if checkpoint.exists(path):
         return checkpoint.ema_model(path)
-    from onedpiece.tokenizer.weights import load  # needs safetensors, which a run does not
+    from onedpiece.models.manifest import read_model
+    from onedpiece.tokenizer.weights import load_installed  # needs safetensors; a run does not
 
-    config = json.loads((path / "model.json").read_text())["config"]
-    return load(Config.from_dict(config), path / "weights.safetensors")
+    return load_installed(read_model(path))
 
 
 def copy_matching(model: OneDPiece, parent: OneDPiece) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onedpiece.bitstream.bits import BitWriter
 from onedpiece.bitstream.checksum import crc8
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import MAGIC, MAX_SIDE
+from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC, MAX_DENSITY, MAX_SIDE
 from onedpiece.errors import (
     DamagedFile,
     LimitExceeded,
@@ -21,6 +21,7 @@ from onedpiece.errors import (
 
 MODEL = bytes.fromhex("a1b2c3")
 TILE_64 = Header(256, 256, 64, MODEL)
+OLD_TILE_64 = Header(256, 256, 64, MODEL, version=1)
 
 sides = st.integers(1, MAX_SIDE) | st.just(256)
 native = st.builds(
@@ -34,14 +35,30 @@ native = st.builds(
     entropy_coded=st.booleans(),
     has_chunks=st.booleans(),
     has_allocation=st.booleans(),
+    version=st.sampled_from([1, 2]),
 )
-headers = native | native.map(
-    lambda header: replace(
-        header,
-        width=1 + header.width % 255,
-        height=1 + header.height % 2048,
-        overlap=0,
-        scaled=True,
+fine = st.builds(
+    Header,
+    width=st.integers(1, MAX_SIDE // MAX_DENSITY) | st.just(256),
+    height=st.integers(1, MAX_SIDE // MAX_DENSITY) | st.just(256),
+    tokens_per_tile=st.integers(1, 256),
+    model=st.just(DEFAULT_TOKEN_SET) | st.binary(min_size=3, max_size=3),
+    grey=st.booleans(),
+    has_allocation=st.booleans(),
+    scaled=st.just(True),
+    density=st.integers(2, MAX_DENSITY),
+)
+headers = (
+    fine
+    | native
+    | native.map(
+        lambda header: replace(
+            header,
+            width=1 + header.width % 255,
+            height=1 + header.height % 2048,
+            overlap=0,
+            scaled=True,
+        )
     )
 )
 
@@ -53,34 +70,73 @@ def flip(data: bytes, bit: int) -> bytes:
     return bytes(flipped)
 
 
-def raw_header(*fields: str, model: str = "a1b2c3") -> bytes:
-    """A header with a right checksum and any bits: those of byte 2, then those after the model."""
-    flags, *rest = fields
+def with_checksum(*fields: str) -> bytes:
+    """A header with a right checksum and any bits after the magic."""
     bits = BitWriter()
-    bits.write(int(flags, 2), 8)
-    bits.write(int(model, 16), 24)
-    for field in rest:
+    for field in fields:
         digits = field.replace(" ", "")
         bits.write(int(digits, 2), len(digits))
     guarded = MAGIC + bits.getvalue()
     return guarded + bytes([crc8(guarded)])
 
 
+def old_header(flags: str, *fields: str) -> bytes:
+    """A header of version 1 of MODEL: the bits of byte 2, then those after the fingerprint."""
+    return with_checksum(flags, f"{int.from_bytes(MODEL, 'big'):024b}", *fields)
+
+
 class TestBytes:
     @pytest.mark.parametrize(
         "header, expected",
         [
-            (TILE_64, "9d50 10 a1b2c3 28 58"),
-            (Header(256, 256, 2, MODEL, grey=True), "9d50 12 a1b2c3 00 44"),
-            (Header(256, 256, 256, b"\0\0\0", has_chunks=True), "9d50 11 000000 38 4d"),
-            (Header(256, 256, 100, MODEL), "9d50 10 a1b2c3 58c0 63"),
-            (Header(1, 1, 1, MODEL), "9d50 10 a1b2c3 c020002000 0e"),
-            (Header(1920, 1080, 64, MODEL, overlap=16), "9d50 10 a1b2c3 887f29b845 1d"),
-            (Header(32768, 32768, 77, MODEL, overlap=120), "9d50 10 a1b2c3 8080ff0101fe7a98 c5"),
-            (Header(256, 256, 64, MODEL, entropy_coded=True), "9d50 14 a1b2c3 28 d7"),
+            (OLD_TILE_64, "9d50 10 a1b2c3 28 58"),
+            (Header(256, 256, 2, MODEL, grey=True, version=1), "9d50 12 a1b2c3 00 44"),
+            (
+                Header(256, 256, 256, b"\0\0\0", has_chunks=True, version=1),
+                "9d50 11 000000 38 4d",
+            ),
+            (Header(256, 256, 100, MODEL, version=1), "9d50 10 a1b2c3 58c0 63"),
+            (Header(1, 1, 1, MODEL, version=1), "9d50 10 a1b2c3 c020002000 0e"),
+            (
+                Header(1920, 1080, 64, MODEL, overlap=16, version=1),
+                "9d50 10 a1b2c3 887f29b845 1d",
+            ),
+            (
+                Header(32768, 32768, 77, MODEL, overlap=120, version=1),
+                "9d50 10 a1b2c3 8080ff0101fe7a98 c5",
+            ),
+            (Header(256, 256, 64, MODEL, entropy_coded=True, version=1), "9d50 14 a1b2c3 28 d7"),
         ],
     )
-    def test_vectors(self, header, expected):
+    def test_version_1(self, header, expected):
+        data = bytes.fromhex(expected)
+        assert header.pack().hex(" ") == data.hex(" ")
+        assert Header.unpack(data) == (header, len(data))
+
+    @pytest.mark.parametrize(
+        "header, expected",
+        [
+            (Header(256, 256, 64, DEFAULT_TOKEN_SET), "9d50 20 06 e1"),
+            (Header(256, 256, 100, DEFAULT_TOKEN_SET), "9d50 20 09 63 44"),
+            (TILE_64, "9d50 20 86 a1b2c3 95"),
+            (Header.for_picture(256, 256, 256, DEFAULT_TOKEN_SET, density=2), "9d50 20 18 bb"),
+            (Header(1, 1, 1, DEFAULT_TOKEN_SET), "9d50 20 40 804000 1a"),
+            (Header.for_picture(1920, 1080, 64, DEFAULT_TOKEN_SET), "9d50 20 46 10fe5374 e5"),
+            (
+                Header(1920, 1080, 64, DEFAULT_TOKEN_SET, scaled=True, has_allocation=True),
+                "9d50 20 4a 3f 10fe5374 fd",
+            ),
+            (
+                Header.for_picture(640, 480, 100, DEFAULT_TOKEN_SET, density=2),
+                "9d50 20 59 63 6feb7d f5",
+            ),
+            (
+                Header(32768, 32768, 77, MODEL, overlap=120),
+                "9d50 20 c9 a1b2c3 4c 0101fe0203fef0 a8",
+            ),
+        ],
+    )
+    def test_version_2(self, header, expected):
         data = bytes.fromhex(expected)
         assert header.pack().hex(" ") == data.hex(" ")
         assert Header.unpack(data) == (header, len(data))
@@ -89,13 +145,17 @@ class TestBytes:
         assert crc8(b"123456789") == 0xFB
 
     @pytest.mark.parametrize("tokens", range(1, 257))
-    def test_a_256x256_picture_has_8_header_bytes_or_9(self, tokens):
-        is_power_of_two = tokens in (2, 4, 8, 16, 32, 64, 128, 256)
-        header = Header(256, 256, tokens, MODEL)
-        assert len(header.pack()) == (8 if is_power_of_two else 9)
+    def test_a_256x256_picture_has_5_header_bytes_or_6(self, tokens):
+        size = 5 if tokens in (1, 2, 4, 8, 16, 32, 64, 128, 256) else 6
+        for density in (1, 2, 3, 4):
+            header = Header.for_picture(256, 256, tokens, DEFAULT_TOKEN_SET, density=density)
+            assert len(header.pack()) == size
 
-    def test_no_header_is_longer_than_15_bytes(self):
-        assert len(Header(MAX_SIDE, MAX_SIDE, 77, MODEL).pack()) == 15
+    def test_another_token_set_takes_3_bytes_more(self):
+        assert len(TILE_64.pack()) == 5 + 3
+
+    def test_no_header_is_longer_than_16_bytes(self):
+        assert len(Header(MAX_SIDE, MAX_SIDE, 77, MODEL, overlap=120).pack()) == 16
 
 
 class TestRoundTrip:
@@ -140,11 +200,13 @@ class TestDamage:
         with pytest.raises(DamagedFile, match="truncated"):
             Header.unpack(whole[:length])
 
+    @pytest.mark.parametrize("version", [1, 2])
     @pytest.mark.parametrize("tokens", [1, 2, 4, 8, 16, 32, 64, 100, 128, 255, 256])
     @pytest.mark.parametrize("size", [(256, 256), (1, 1), (640, 480), (1920, 1080)])
-    def test_every_flipped_bit_is_refused(self, size, tokens):
-        whole = Header(*size, tokens, MODEL).pack()
-        payload = bytes(range(7, 107))
+    def test_every_flipped_bit_is_refused(self, size, tokens, version):
+        """With this payload. With 1 of 256, a flip that moves the checksum passes."""
+        whole = Header(*size, tokens, MODEL, version=version).pack()
+        payload = bytes(range(8, 108))
         for bit in range(8 * len(whole)):
             with pytest.raises(OdpError):
                 Header.unpack(flip(whole, bit) + payload)
@@ -161,9 +223,10 @@ class TestDamage:
         assert length != len(whole)
 
     @pytest.mark.parametrize("bit", range(20, 64))
-    def test_flipped_flags_and_models_are_damage_not_features(self, bit):
-        with pytest.raises(DamagedFile):
-            Header.unpack(flip(TILE_64.pack(), bit))
+    def test_flipped_flags_and_fingerprints_are_damage_not_features(self, bit):
+        for header in (OLD_TILE_64, TILE_64):
+            with pytest.raises(DamagedFile):
+                Header.unpack(flip(header.pack(), bit))
 
     @pytest.mark.parametrize(
         "fields",
@@ -175,26 +238,45 @@ class TestDamage:
             ("00010000", "0", "0 101", "001"),  # padding that is not zero
         ],
     )
-    def test_only_the_canonical_form_is_read(self, fields):
+    def test_only_the_canonical_form_of_version_1_is_read(self, fields):
         with pytest.raises(DamagedFile, match="canonical"):
-            Header.unpack(raw_header(*fields))
+            Header.unpack(old_header(*fields))
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            ("1 0 00 0110", f"{int.from_bytes(DEFAULT_TOKEN_SET, 'big'):024b}"),  # named in vain
+            ("0 0 00 1001", "00111111"),  # 64 tokens in full
+            ("0 0 00 1001", "00000000"),  # 1 token in full
+            ("0 0 00 1010", "00111111"),  # one tile with an allocation
+            ("0 1 00 0110", "111111111 111111111 00"),  # 256x256 as a long size
+            ("0 1 01 0110", "111111111 111111111 01"),  # the same at density 2
+            ("0 1 00 0110", "100000000 100000000 10 0000"),  # overlap of 0
+            ("0 1 00 0110", "100000000 100000000 01", "0001"),  # padding that is not zero
+        ],
+    )
+    def test_only_the_canonical_form_of_version_2_is_read(self, fields):
+        with pytest.raises(DamagedFile, match="canonical"):
+            Header.unpack(with_checksum("0010 0000", *fields))
 
     def test_a_number_that_is_too_long_is_damage(self):
         with pytest.raises(DamagedFile):
-            Header.unpack(raw_header("00010000", "1", "0" * 400))
+            Header.unpack(old_header("00010000", "1", "0" * 400))
+        with pytest.raises(DamagedFile):
+            Header.unpack(with_checksum("0010 0000", "0 1 00 0000", "0" * 400))
 
     @given(st.binary(max_size=60))
     def test_random_bytes_raise_nothing_else(self, data):
-        for beginning in (b"", MAGIC, MAGIC + b"\x10"):
+        for beginning in (b"", MAGIC, MAGIC + b"\x10", MAGIC + b"\x20"):
             with suppress(OdpError):
                 Header.unpack(beginning + data)
 
 
 class TestUnknown:
-    @pytest.mark.parametrize("version", [0, *range(2, 16)])
+    @pytest.mark.parametrize("version", [0, *range(3, 16)])
     def test_other_versions_are_refused(self, version):
         with pytest.raises(UnsupportedFile, match=f"version {version}"):
-            Header.unpack(raw_header(f"{version:04b}0000", "0", "0 101"))
+            Header.unpack(with_checksum(f"{version:04b}0000", "0 0 00 0000"))
 
     @pytest.mark.parametrize(
         "fields",
@@ -204,13 +286,68 @@ class TestUnknown:
             ("00010000", "1 100000000 100000000 11 0000 0", "0 101"),
         ],
     )
-    def test_reserved_values_are_refused(self, fields):
+    def test_reserved_values_of_version_1_are_refused(self, fields):
         with pytest.raises(UnsupportedFile):
-            Header.unpack(raw_header(*fields))
+            Header.unpack(old_header(*fields))
 
-    def test_the_helper_of_these_tests_writes_readable_headers(self):
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            ("0010 1000", "0 0 00 0110"),  # must refuse
+            ("0010 0000", "0 1 00 0110", "100000000 100000000 11"),  # layout
+            *(("0010 0000", f"0 0 00 {code:04b}") for code in range(11, 16)),  # tokens
+        ],
+    )
+    def test_reserved_values_of_version_2_are_refused(self, fields):
+        with pytest.raises(UnsupportedFile):
+            Header.unpack(with_checksum(*fields))
+
+    def test_the_helpers_of_these_tests_write_readable_headers(self):
         fields = ("00010000", "1 100000000 100000000 00 0000 0", "0 101")
-        assert Header.unpack(raw_header(*fields))[0] == Header(1, 1, 64, MODEL)
+        assert Header.unpack(old_header(*fields))[0] == Header(1, 1, 64, MODEL, version=1)
+        fields = ("0010 0000", "0 1 00 0110", "100000000 100000000 00")
+        assert Header.unpack(with_checksum(*fields))[0] == Header(1, 1, 64, DEFAULT_TOKEN_SET)
+
+
+class TestDensity:
+    def test_tiles_are_as_many_as_of_a_picture_scaled_up(self):
+        header = Header.for_picture(256, 256, 64, MODEL, density=3)
+        assert (header.grid.columns, header.grid.rows) == (3, 3)
+        assert header.base_tiles == 1
+        assert header.decoded_pixels == 9 * 256 * 256
+
+    def test_tiles_at_density_1_are_those_that_the_picture_would_have(self):
+        for size in ((300, 200), (321, 500), (512, 256), (5000, 300)):
+            coarse = Header.for_picture(*size, 64, MODEL)
+            assert Header.for_picture(*size, 64, MODEL, density=2).base_tiles == coarse.grid.count
+
+    @pytest.mark.parametrize("density", [2, 3, 4])
+    def test_the_tiles_must_not_be_too_wide(self, density):
+        side = MAX_SIDE // density
+        Header.for_picture(side, 1, 64, MODEL, density=density)
+        with pytest.raises(LimitExceeded, match=f"at density {density}"):
+            Header.for_picture(side + 1, 1, 64, MODEL, density=density)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"density": 0},
+            {"density": 5},
+            {"density": 2, "scaled": False},
+            {"density": 2, "overlap": 8},
+            {"density": 2, "version": 1},
+            {"version": 3},
+        ],
+    )
+    def test_others_are_mistakes_of_the_caller(self, wrong):
+        with pytest.raises(ValueError):
+            replace(Header(300, 300, 64, MODEL, scaled=True), **wrong)
+
+    @pytest.mark.parametrize("layout", ["00", "10 0001"])
+    def test_only_scaled_pictures_have_fine_tiles(self, layout):
+        fields = ("0010 0000", "0 1 01 0110", f"100000000 100000000 {layout}")
+        with pytest.raises(DamagedFile):
+            Header.unpack(with_checksum(*fields))
 
 
 class TestScaled:
@@ -235,7 +372,7 @@ class TestScaled:
             return "0" * (len(code) - 9) + code
 
         for width, height, overlap in ((1, 1, "0001"), (2049, 1, "0000"), (512, 256, "0000")):
-            data = raw_header(
+            data = old_header(
                 "00010000", "1", side(width), side(height), f"01 {overlap} 0", "0 101"
             )
             with pytest.raises(DamagedFile):
@@ -261,7 +398,7 @@ class TestLimits:
         zeros = "0" * (len(width) - 9)
         with pytest.raises(LimitExceeded):
             Header.unpack(
-                raw_header("00010000", "1", zeros + width, "100000000 00 0000 0", "0 101")
+                old_header("00010000", "1", zeros + width, "100000000 00 0000 0", "0 101")
             )
 
     @pytest.mark.parametrize(
