@@ -136,9 +136,9 @@ class NaturalDecoder(nn.Module):
 
 
 def _small_basis(frequencies: int, side: int, device: torch.device) -> Tensor:
-    """The cosine basis averaged over `side` cells of a tile: what scaling down leaves of it.
+    """The cosine basis at the centres of `side` cells of a tile, (frequencies, side).
 
-    Frequencies beyond what `side` pixels can hold are dropped.
+    Frequencies beyond what `side` pixels can hold are 0.
     """
     k = torch.arange(frequencies, device=device, dtype=torch.float32)[:, None]
     x = (torch.arange(side, device=device, dtype=torch.float32)[None] + 0.5) / side

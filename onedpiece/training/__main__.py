@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 
 from onedpiece.tokenizer.config import CONFIGS
+from onedpiece.tokenizer.natural import NaturalDecoder
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, SpectralOneDPiece, build
 from onedpiece.training import checkpoint, distributed
 from onedpiece.training.data import Pictures, shards
+from onedpiece.training.distillation import Distillation, Plan
 from onedpiece.training.distributed import Process
 from onedpiece.training.entropy import (
     all_tokens,
@@ -28,6 +30,8 @@ from onedpiece.training.frozen_vq import FrozenVq, initialise
 from onedpiece.training.loop import Trainer
 from onedpiece.training.objective import FrozenNetworks
 from onedpiece.training.recipe import Recipe
+from onedpiece.training.targets import Targets, make_targets
+from onedpiece.training.teacher import load_restoration
 from onedpiece.training.warm_start import copy_matching, load_parent
 
 
@@ -65,6 +69,26 @@ def main() -> None:
     verb.add_argument("--tokens", type=int, nargs="+", default=LENGTHS)
     verb.add_argument("--features", type=Path, help="folder with weights of feature networks")
     verb.set_defaults(do=evaluate_verb)
+
+    verb = verbs.add_parser("targets", help="let a teacher paint the training pictures")
+    verb.add_argument("targets", type=Path, help="folder to write")
+    _add_data(verb)
+    verb.add_argument("--teacher", type=Path, required=True, help="weights of Real-ESRGAN x4plus")
+    verb.add_argument("--model", default="default", help="name or directory of the model")
+    verb.add_argument("--device", default="cpu")
+    verb.set_defaults(do=targets_verb)
+
+    verb = verbs.add_parser("distil", help="train a natural decoder to paint like the teacher")
+    _add_run(verb)
+    verb.add_argument("targets", type=Path, help="folder that `targets` wrote")
+    verb.add_argument("--start", type=Path, required=True, help="weights to start from")
+    verb.add_argument("--blocks", type=int, nargs="+", help="of the start; all by default")
+    verb.add_argument("--seconds", type=float, required=True, help="how long to train")
+    verb.add_argument("--batch", type=int, default=4)
+    verb.add_argument("--features", type=Path, required=True, help="folder with LPIPS weights")
+    verb.add_argument("--model", default="default", help="name or directory of the model")
+    verb.add_argument("--device", default="cpu")
+    verb.set_defaults(do=distil_verb)
 
     verb = verbs.add_parser("entropy", help="print the entropy of the training pictures' tokens")
     _add_run(verb)
@@ -212,6 +236,34 @@ def entropy_verb(args: argparse.Namespace) -> None:
     if model.config.spectral:
         bits = held_out_bits(tokens, model.config.spectral.blocks)
         print(f"static tables, held out: {bits:.2f} bits a token")
+
+
+def targets_verb(args: argparse.Namespace) -> None:
+    model = _spectral(args.model)
+    teacher = load_restoration(args.teacher).to(args.device)
+    pictures = Pictures.open(shards(args.data), args.cache)
+    make_targets(model, teacher, pictures, args.targets, device=args.device)
+
+
+def distil_verb(args: argparse.Namespace) -> None:
+    start = load_restoration(args.start, args.blocks)
+    student = NaturalDecoder(_spectral(args.model).quantize, len(start.body))
+    student.restore.load_state_dict(start.state_dict())
+    plan, lpips = Plan(args.seconds, args.batch), Lpips.load(args.features).to(args.device)
+    run = Distillation(args.run, student, plan, lpips, args.device)
+    run.resume()
+    run.run(Targets.open(args.targets))
+
+
+def _spectral(model: str) -> SpectralOneDPiece:
+    """An installed model whose tokens are spectral."""
+    from onedpiece.models.registry import find  # needs safetensors, which training does not
+    from onedpiece.tokenizer.weights import load_installed
+
+    module = load_installed(find(model))
+    if not isinstance(module, SpectralOneDPiece):
+        raise SystemExit(f"{model} has no spectral tokens")
+    return module
 
 
 def export_verb(args: argparse.Namespace) -> None:

@@ -1,0 +1,171 @@
+"""The natural decoder learns to paint what its teacher paints."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+
+from onedpiece.tokenizer.natural import (  # noqa: E402
+    NaturalDecoder,
+    RestorationNetwork,
+    resample,
+    small_side,
+)
+from onedpiece.training.distillation import Distillation, Plan  # noqa: E402
+from onedpiece.training.targets import LENGTHS, make_targets  # noqa: E402
+from onedpiece.training.teacher import load_restoration, teach  # noqa: E402
+
+
+def distance(decoded, original):
+    """In the place of LPIPS."""
+    return (decoded - original).square().mean((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    torch.manual_seed(0)
+    return RestorationNetwork(3).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory, fitted, teacher, pictures):
+    return make_targets(fitted, teacher, pictures, tmp_path_factory.mktemp("targets"), (16, 64))
+
+
+@pytest.fixture
+def begin(tmp_path, fitted, teacher):
+    """Begins or continues a run of a student with one of the teacher's blocks."""
+
+    def begin(name="run"):
+        student = NaturalDecoder(fitted.quantize, 1)
+        names = student.restore.state_dict()
+        student.restore.load_state_dict({name: teacher.state_dict()[name] for name in names})
+        plan = Plan(seconds=1e6, batch=2, warmup_steps=1)
+        run = Distillation(tmp_path / name, student, plan, distance)
+        run.resume()
+        return run
+
+    return begin
+
+
+class TestNetwork:
+    def test_the_small_picture_grows_with_the_number_of_tokens(self):
+        assert [small_side(tokens) for tokens in (32, 64, 128, 256)] == [24, 32, 40, 48]
+        sides = [small_side(tokens) for tokens in range(1, 257)]
+        assert all(0 <= after - before <= 2 for before, after in pairwise(sides))
+        assert (sides[0], sides[-1]) == (24, 48)
+
+    @pytest.mark.parametrize("size, result", [(96, 256), (192, 256), (256, 48)])
+    def test_scaling_is_that_of_pillow(self, size, result):
+        pixels = np.random.default_rng(0).random((size, size), np.float32)
+        expected = Image.fromarray(pixels).resize((result, result), Image.Resampling.BICUBIC)
+        scaled = resample(torch.from_numpy(pixels)[None, None], result)[0, 0]
+        assert np.abs(scaled.numpy() - np.asarray(expected)).max() < 1e-5
+
+    @pytest.mark.parametrize("tokens", [1, 64, 256])
+    def test_it_paints_a_tile_from_any_prefix(self, fitted, tokens):
+        decoder = NaturalDecoder(fitted.quantize, 1)
+        codes = torch.zeros(2, tokens, dtype=torch.int64)
+        assert decoder(codes).shape == (2, 3, 256, 256)
+
+    def test_it_is_shown_what_the_tokens_say_made_small(self, fitted, pictures):
+        pixels = torch.from_numpy(pictures.centre(0)).permute(2, 0, 1)[None].float() / 255
+        tokens = fitted.encode(pixels)[:, :200]
+        small = NaturalDecoder(fitted.quantize, 1).small_picture(tokens)
+        expected = resample(fitted.spectral_picture(tokens), small.shape[-1]).clamp(0, 1)
+        assert (small - expected).abs().mean() < 0.01
+
+
+class TestWeights:
+    def test_other_names_in_the_same_order_are_understood(self, tmp_path, teacher):
+        state = {str(i): value.half() for i, value in enumerate(teacher.state_dict().values())}
+        torch.save(state, tmp_path / "weights.pt")
+        loaded = load_restoration(tmp_path / "weights.pt")
+        for name, value in teacher.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], value.half().float())
+
+    def test_some_blocks_can_be_kept(self, tmp_path, teacher):
+        torch.save({"params_ema": teacher.state_dict()}, tmp_path / "weights.pt")
+        loaded = load_restoration(tmp_path / "weights.pt", [0, 2])
+        kept, whole = loaded.state_dict(), teacher.state_dict()
+        name = "rdb1.conv1.weight"
+        assert torch.equal(kept[f"body.1.{name}"], whole[f"body.2.{name}"])
+        assert len(loaded.body) == 2
+
+    def test_other_networks_are_refused(self, tmp_path):
+        torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pt")
+        with pytest.raises(ValueError, match="residual dense blocks"):
+            load_restoration(tmp_path / "weights.pt")
+
+    def test_real_esrgan_is_the_one_of_its_reference(self, shared):
+        import importlib.util
+
+        folder = shared / "teacher"
+        if not folder.exists():
+            pytest.skip("needs the teacher in the shared folder")
+        spec = importlib.util.spec_from_file_location("reference", folder / "realesrgan.py")
+        reference = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(reference)
+        pixels = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+        ours = load_restoration(folder / "realesrgan_x4plus.pt")(pixels)
+        assert torch.allclose(ours, reference.Teacher().float()(pixels), atol=1e-4)
+
+
+class TestTargets:
+    def test_each_picture_is_painted_from_one_of_the_lengths(self, targets, pictures):
+        assert targets.pixels.shape == (len(pictures), 256, 256, 3)
+        assert sorted(set(targets.num_tokens)) == [16, 64]
+        assert 256 in LENGTHS
+
+    def test_they_are_what_the_teacher_paints(self, targets, fitted, teacher):
+        tokens = torch.from_numpy(targets.tokens[:1, : targets.num_tokens[0]].astype(np.int64))
+        with torch.no_grad():
+            expected = teach(teacher, fitted.decode(tokens, grain=0.0), int(targets.num_tokens[0]))
+        painted = torch.from_numpy(np.array(targets.pixels[:1])).permute(0, 3, 1, 2) / 255
+        assert (painted - expected).abs().mean() < 0.01
+
+    def test_a_second_call_finds_them_done(self, tmp_path, fitted, teacher, pictures):
+        first = make_targets(fitted, teacher, pictures, tmp_path, (16,))
+
+        def never(pixels):
+            raise AssertionError
+
+        assert len(make_targets(fitted, never, pictures, tmp_path, (16,)).pixels) == len(
+            first.pixels
+        )
+
+    def test_a_batch_has_one_number_of_tokens(self, targets):
+        tokens, pixels = targets.batch(3, np.random.default_rng(0))
+        assert tokens.shape in {(3, 16), (3, 64)}
+        assert pixels.shape == (3, 3, 256, 256)
+        assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+class TestTraining:
+    def test_the_student_comes_nearer_to_the_teacher(self, begin, targets):
+        run = begin()
+        tokens, painted = targets.batch(4, np.random.default_rng(0))
+        first, _ = run.train_step(tokens, painted)
+        for _ in range(30):
+            last, _ = run.train_step(tokens, painted)
+        assert last < first
+
+    def test_a_resumed_run_is_the_run_that_did_not_stop(self, begin, targets):
+        whole = begin("whole")
+        whole.run(targets, 4)
+        begin("parts").run(targets, 2)
+        parts = begin("parts")
+        assert parts.step == 2
+        parts.run(targets, 4)
+        for name, value in whole.network.state_dict().items():
+            assert torch.allclose(parts.network.state_dict()[name], value, atol=1e-6)
+            assert torch.allclose(parts.ema[name], whole.ema[name], atol=1e-6)
+
+    def test_the_token_set_is_not_trained(self, begin, targets):
+        run = begin()
+        before = run.student.quantize.codebooks.clone()
+        run.run(targets, 2)
+        assert torch.equal(run.student.quantize.codebooks, before)
