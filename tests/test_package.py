@@ -54,10 +54,13 @@ class TestWheel:
             assert path.relative_to(REPOSITORY).as_posix() in wheel_names
 
     @pytest.mark.parametrize(
-        "name", ["model.json", "encoder.onnx", "decoder.onnx", "search.onnx", "weights.safetensors"]
+        "name", sorted(path.name for path in (REPOSITORY / "onedpiece/models/default").iterdir())
     )
     def test_the_default_model_is_in_it(self, wheel_names, name):
         assert f"onedpiece/models/default/{name}" in wheel_names
+
+    def test_it_is_small(self, wheel):
+        assert wheel.stat().st_size < 15_000_000
 
     def test_it_works_where_the_checkout_is_not(self, wheel, tmp_path, make_picture):
         site = tmp_path / "site"

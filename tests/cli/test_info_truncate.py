@@ -26,7 +26,7 @@ class TestInfo:
         first, second = result.stdout.decode().splitlines()
         assert first == f"{odp_file}: 400x200 RGB, 2 tiles of 32 tokens"
         assert second == (
-            f"  model {codec.model.key.hex()} (default), {len(two_tiles)} bytes "
+            f"  token set {codec.model.key.hex()} (onedpiece-1), {len(two_tiles)} bytes "
             f"({section['header']} header + 96 tokens), {8 * len(two_tiles) / 80_000:.4f} bpp"
         )
 
@@ -51,6 +51,7 @@ class TestInfo:
             "alpha_bytes": 0,
             "metadata": [],
             "model": codec.model.key.hex(),
+            "token_set": "onedpiece-1",
             "model_name": "default",
             "bytes": len(two_tiles),
             "bytes_by_section": {
@@ -128,7 +129,9 @@ class TestModelsThatAreNotInstalled:
         folder = tmp_path / "elsewhere" / "mine"
         shutil.copytree(codec.model.path, folder)
         manifest = json.loads((folder / "model.json").read_text())
-        manifest |= {"name": "mine", "fingerprint": "abcdef" + manifest["fingerprint"][6:]}
+        fingerprint = "abcdef" + manifest["token_set"]["fingerprint"][6:]
+        manifest |= {"name": "mine", "token_set": {"name": "mine", "fingerprint": fingerprint}}
+        manifest["files"]["token-set.safetensors"] = fingerprint
         (folder / "model.json").write_text(json.dumps(manifest))
         return folder
 
@@ -144,7 +147,7 @@ class TestModelsThatAreNotInstalled:
         assert result.code == 0
         text = result.stdout.decode()
         assert "256x256 RGB, 1 tile of 64 tokens (not readable without the model)" in text
-        assert "model abcdef (not installed)" in text
+        assert "token set abcdef (not installed)" in text
         facts = json.loads(odp("info", coded, "--json").stdout)
         assert facts["tokens_here"] is None and facts["tokens_in_all"] == 64
 
@@ -172,30 +175,42 @@ class TestModelsThatAreNotInstalled:
 
 class TestModels:
     def test_the_bundled_model_is_listed(self, odp, codec):
-        (line,) = odp("models").stdout.decode().splitlines()
-        assert line.split()[:2] == ["default", codec.model.key.hex()]
+        first, *others = odp("models").stdout.decode().splitlines()
+        assert first.split()[:2] == ["default", "97ace4"]
+        assert others == [
+            "  token set onedpiece-1",
+            "  decoder repair, version 1 of 2026-11-22",
+            "  5 files, all intact",
+        ]
 
     def test_json_has_all_fields_of_a_model(self, odp, codec):
         assert json.loads(odp("models", "--json").stdout) == {
             "name": "default",
+            "token_set": codec.model.token_set.to_dict(),
             "fingerprint": codec.model.fingerprint,
             "id": codec.model.key.hex(),
+            "decoders": [{"name": "repair", "version": 1, "released": "2026-11-22"}],
             "bytes": codec.model.size,
             "precision": "float16",
             "path": str(codec.model.path),
+            "files": dict.fromkeys(codec.model.files, "intact"),
             "intact": True,
             "source": {},
         }
 
-    def test_changed_weights_are_reported(self, odp, codec, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("name", ["token-set.safetensors", "search.onnx"])
+    def test_a_changed_file_is_reported(self, odp, codec, tmp_path, monkeypatch, name):
         copy = tmp_path / "models" / "copy"
         shutil.copytree(codec.model.path, copy)
-        with (copy / "weights.safetensors").open("r+b") as weights:
-            weights.seek(-1, os.SEEK_END)
-            weights.write(b"\x01")
+        with (copy / name).open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x01")
         monkeypatch.setenv("ODP_MODELS", str(tmp_path / "models"))
-        bundled, changed = odp("models").stdout.decode().splitlines()
-        assert "DAMAGED" in changed and "DAMAGED" not in bundled
+        lines = odp("models").stdout.decode().splitlines()
+        assert [line for line in lines if "DAMAGED" in line] == [f"  DAMAGED: {name}"]
+        facts = [json.loads(line) for line in odp("models", "--json").stdout.splitlines()]
+        assert [fact["intact"] for fact in facts] == [True, False]
+        assert facts[1]["files"][name] == "damaged"
 
 
 @pytest.mark.parametrize("verb", [["info"], ["truncate", "-n", "4"], ["models"]])

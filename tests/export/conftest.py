@@ -12,18 +12,18 @@ PICTURES = sorted((Path(__file__).parents[2] / "bench" / "pictures").glob("*.png
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, randomise):
-    """The directory of a tiny spectral model with random weights, and its fingerprint.
+    """The directory of a tiny spectral model with random weights.
 
     It has two blocks of tokens only, because the graphs grow with their number.
     """
     pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
-    from onedpiece.export.model_directory import export
+    from onedpiece.export.model_directory import export, new_decoder
     from onedpiece.tokenizer.config import CONFIGS, Spectral
     from onedpiece.tokenizer.onedpiece import build
 
     folder = tmp_path_factory.mktemp("models") / "random"
     config = replace(CONFIGS["tiny"], spectral=Spectral(16, 2, 3, (1, 255)))
-    return folder, export(randomise(build(config)), folder, "random")
+    return export(randomise(build(config)), folder, "random", new_decoder("painter")).path
 
 
 @pytest.fixture(scope="session")

@@ -2,26 +2,32 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from datetime import date
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
 pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.errors import ModelError, OutputError  # noqa: E402
+from onedpiece.export.model_directory import add_decoder, new_decoder  # noqa: E402
+from onedpiece.models.manifest import DecoderInfo  # noqa: E402
 from onedpiece.models.registry import find, read_model  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
+from onedpiece.tokenizer.weights import load_installed  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def tiny(exported):
     """(ONNX Runtime, PyTorch) of the tiny model."""
-    model = read_model(exported[0])
+    model = read_model(exported)
     return OnnxRuntime(model, "cpu"), TorchRuntime(model)
 
 
@@ -52,7 +58,7 @@ class TestRandomModel:
 
     @pytest.mark.parametrize("grain", [0.0, 0.3])
     def test_grain_is_that_of_pytorch(self, exported, tiny, grain):
-        model, tokens = read_model(exported[0]), np.arange(20).reshape(2, 10)
+        model, tokens = read_model(exported), np.arange(20).reshape(2, 10)
         pixels = OnnxRuntime(model, "cpu").decode(tokens, realism=grain)
         expected = TorchRuntime(model).decode(tokens, realism=grain)
         np.testing.assert_allclose(pixels, expected, atol=0.05)
@@ -73,23 +79,32 @@ class TestRandomModel:
         assert (gains >= 0).all() and gains[0].any()
         assert not gains[:, 0].any() and not gains[np.arange(256) >= num_tokens[:, None]].any()
 
-    def test_the_directory_is_a_model_named_by_its_weights(self, exported):
-        folder, fingerprint = exported
-        weights = (folder / "weights.safetensors").read_bytes()
-        assert fingerprint == hashlib.sha256(weights).hexdigest()
-        assert read_model(folder).fingerprint == fingerprint
-        manifest = json.loads((folder / "model.json").read_text())
-        assert manifest["name"] == "random"
+    def test_the_directory_is_a_model_named_by_its_token_set(self, exported):
+        token_set = (exported / "token-set.safetensors").read_bytes()
+        model = read_model(exported)
+        assert model.fingerprint == hashlib.sha256(token_set).hexdigest()
+        assert model.is_intact()
+        manifest = json.loads((exported / "model.json").read_text())
+        assert manifest["name"] == manifest["token_set"]["name"] == "random"
         assert manifest["config"]["spectral"]["rate"] == 0.35
+        decoder = {"name": "painter", "version": 1, "released": date.today().isoformat()}
+        assert manifest["decoders"] == [decoder]
+        others = {path.name for path in exported.iterdir()} - {"model.json"}
+        assert set(manifest["files"]) == others
 
-    @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "search.onnx"])
-    def test_graphs_hold_no_weights(self, exported, name):
-        graph = onnx.load(exported[0] / name, load_external_data=False).graph
+    @pytest.mark.parametrize(
+        "name, files",
+        [
+            ("encoder.onnx", {"token-set.safetensors", "encoder.safetensors"}),
+            ("decoder-painter.onnx", {"token-set.safetensors", "decoder-painter.safetensors"}),
+            ("search.onnx", {"token-set.safetensors", "decoder-painter.safetensors"}),
+        ],
+    )
+    def test_graphs_hold_no_weights(self, exported, name, files):
+        graph = onnx.load(exported / name, load_external_data=False).graph
         external = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
-        assert external
-        for tensor in external:
-            location = {entry.key: entry.value for entry in tensor.external_data}["location"]
-            assert location == "weights.safetensors"
+        places = [{entry.key: entry.value for entry in t.external_data} for t in external]
+        assert {place["location"] for place in places} == files
         inline = [t for t in graph.initializer if t.data_location != t.EXTERNAL]
         constants = [
             attribute.t
@@ -103,10 +118,45 @@ class TestRandomModel:
 
     def test_inputs_have_the_names_of_installed_graphs(self, exported):
         bundled = find("default").path
-        for name in ("encoder.onnx", "decoder.onnx", "search.onnx"):
-            graphs = (onnx.load(p / name, load_external_data=False) for p in (exported[0], bundled))
+        for name in ("encoder.onnx", "decoder-{}.onnx", "search.onnx"):
+            paths = exported / name.format("painter"), bundled / name.format("repair")
+            graphs = (onnx.load(path, load_external_data=False) for path in paths)
             names, expected = ([value.name for value in graph.graph.input] for graph in graphs)
             assert names == expected
+
+
+class TestAddingADecoder:
+    """A model directory can have several decoders of its token set."""
+
+    @pytest.fixture
+    def directory(self, exported, tmp_path):
+        return read_model(shutil.copytree(exported, tmp_path / "model"))
+
+    def test_no_file_changes_and_both_can_be_chosen(self, directory, tmp_path):
+        before = directory.check_files()
+        module = load_installed(directory)
+        with torch.no_grad():
+            module.repair.head.bias.add_(0.2)
+        model = add_decoder(module, directory, DecoderInfo("brighter", 1, "2999-01-01"))
+        assert model.files.items() > directory.files.items()
+        assert {decoder.name for decoder in model.decoders} == {"painter", "brighter"}
+        assert model.is_intact() and all(before.values())
+        assert model.decoder.name == "brighter"  # the newest
+        tokens = np.arange(9)[None]
+        new, old = (OnnxRuntime(one, "cpu").decode(tokens, 0.0) for one in (model, directory))
+        assert new.mean() > old.mean() + 5
+        np.testing.assert_allclose(new, TorchRuntime(model).decode(tokens, 0.0), atol=0.05)
+
+    def test_a_decoder_is_never_replaced(self, directory):
+        with pytest.raises(OutputError, match="never change"):
+            add_decoder(load_installed(directory), directory, new_decoder("Painter"))
+
+    def test_a_decoder_of_another_token_set_is_refused(self, directory):
+        module = load_installed(directory)
+        module.quantize.colour.add_(1)
+        with pytest.raises(ModelError, match="another token set"):
+            add_decoder(module, directory, new_decoder("other"))
+        assert read_model(directory.path) == directory
 
 
 def test_sessions_do_not_change_denormal_numbers_of_their_process(exported):
@@ -119,7 +169,7 @@ from onedpiece.runtime.onnx import OnnxRuntime
 OnnxRuntime(read_model(Path(sys.argv[1])), "cpu").decode(numpy.zeros((1, 1), int))
 assert numpy.array([1e-310])[0] * 0.5 > 0 and (numpy.full(9, 1e-310) * 0.5).all()
 """
-    subprocess.run([sys.executable, "-c", program, exported[0]], check=True)
+    subprocess.run([sys.executable, "-c", program, exported], check=True)
 
 
 class TestBundledModel:

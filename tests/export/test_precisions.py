@@ -1,6 +1,5 @@
 """A model in other precisions: the same files, smaller weights, nearly the same images."""
 
-import json
 import shutil
 
 import numpy as np
@@ -36,15 +35,20 @@ def test_files_of_one_precision_decode_with_the_other(installed_paper, int8, mak
     assert np.abs(pixels - other_pixels).mean() < 3
 
 
-def test_the_manifest_keeps_identity_and_source_and_has_a_checksum(installed_paper, int8, tmp_path):
-    manifest = json.loads((int8.path / "model.json").read_text())
-    assert int8.fingerprint == installed_paper.fingerprint != manifest["checksum"]
+def test_the_token_set_is_copied_byte_for_byte(installed_paper, int8):
+    files = [model.path / "token-set.safetensors" for model in (installed_paper, int8)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_manifest_keeps_identity_and_source(installed_paper, int8, tmp_path):
+    assert int8.token_set == installed_paper.token_set
+    assert int8.decoders == installed_paper.decoders
     assert int8.source == installed_paper.source
     assert (int8.config, int8.blank) == (installed_paper.config, installed_paper.blank)
     assert (int8.name, int8.precision) == ("small", "int8")
     assert int8.is_intact()
     shutil.copytree(int8.path, tmp_path / "copy")
-    with (tmp_path / "copy" / "weights.safetensors").open("ab") as weights:
+    with (tmp_path / "copy" / "encoder.safetensors").open("ab") as weights:
         weights.write(b"x")
     assert not find(tmp_path / "copy").is_intact()
 
@@ -69,6 +73,8 @@ def test_float16_is_half_of_float32(odp, installed_paper, tmp_path, monkeypatch)
     assert result.code == 0, result.stderr
     half = find(half_path)
     assert half.size < 0.55 * installed_paper.size
-    assert half.fingerprint == installed_paper.fingerprint
+    assert half.token_set == installed_paper.token_set
+    codebook = (half.path / "token-set.safetensors").read_bytes()
+    assert codebook == (installed_paper.path / "token-set.safetensors").read_bytes()
     assert b"% of the tokens are the same" in result.stdout
     assert odp("models", "export", "default", half_path, "--precision", "float16").code == 1

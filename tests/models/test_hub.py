@@ -165,10 +165,10 @@ def models(monkeypatch, tmp_path, paper):
 def quick(monkeypatch, installed_paper):
     """Conversion without the slow step of writing graphs."""
 
-    def copy(module, folder, name, precision, **facts):
+    def copy(module, folder, name, decoder, *, source, **options):
         shutil.copytree(installed_paper.path, folder, dirs_exist_ok=True)
         manifest = json.loads((folder / "model.json").read_text())
-        (folder / "model.json").write_text(json.dumps({**manifest, "name": name, **facts}))
+        (folder / "model.json").write_text(json.dumps({**manifest, "name": name, "source": source}))
 
     monkeypatch.setattr(export_published, "export", copy)
 

@@ -18,7 +18,7 @@ from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 
 INPUTS = {
     "encoder": ("pixels", TensorProto.UINT8, 4),
-    "decoder": ("tokens", TensorProto.INT32, 2),
+    "decoder-repair": ("tokens", TensorProto.INT32, 2),
 }
 
 
@@ -64,7 +64,9 @@ def test_tokens_that_cannot_be(make_runtime, tokens):
 @pytest.mark.parametrize("shape", [(1, 255, 256, 3), (2, 256, 256, 3), (1,)])
 def test_pictures_that_cannot_be(make_runtime, shape):
     with pytest.raises(ModelError):
-        make_runtime("decoder", np.zeros(shape, np.float32)).decode(np.zeros((1, 5), np.int32))
+        make_runtime("decoder-repair", np.zeros(shape, np.float32)).decode(
+            np.zeros((1, 5), np.int32)
+        )
 
 
 def test_networks_that_load_in_several_threads_leave_stdout_alone(monkeypatch):
