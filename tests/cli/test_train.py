@@ -7,36 +7,36 @@ import pytest
 pytest.importorskip("torch", reason="needs the torch extra")
 pytest.importorskip("onnxscript", reason="needs the torch extra")
 
-from onedpiece.models.registry import Model
+from onedpiece.export import model_directory
+from onedpiece.export.model_directory import export, new_decoder
 from onedpiece.tokenizer.config import CONFIGS
 from onedpiece.tokenizer.onedpiece import build
-from onedpiece.tokenizer.weights import load, save
+from onedpiece.tokenizer.weights import load_installed
 from onedpiece.training import finetune as finetune_module
 from onedpiece.training.finetune import finetune
 
 TINY = CONFIGS["tiny"]
 HOURS = 0.0005
-FINGERPRINT = "0" * 64
-
-
-def write_weights(model, out, name):
-    """In place of the export, whose ONNX graphs take a minute (tests/tokenizer/test_export.py)."""
-    save(model, out / "weights.safetensors", half=False)
-    return FINGERPRINT
 
 
 @pytest.fixture
-def quick_export(monkeypatch):
-    monkeypatch.setattr(finetune_module, "export", write_weights)
+def without_graphs(monkeypatch):
+    """Exports files that stand for ONNX graphs, which take a minute (tests/export)."""
+
+    def write_graph(module, inputs, dynamic, outputs, path, entries, weights):
+        path.write_bytes(b"graph")
+
+    def write_search(model, path, weights):
+        path.write_bytes(b"graph")
+
+    monkeypatch.setattr(model_directory, "write_graph", write_graph)
+    monkeypatch.setattr(model_directory, "_write_search", write_search)
 
 
 @pytest.fixture
-def model(tmp_path, randomise):
+def model(tmp_path, randomise, without_graphs):
     """A tiny model with random weights, as if installed."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    save(randomise(build(TINY)), folder / "weights.safetensors", half=False)
-    return Model(folder, "tiny", FINGERPRINT, (0, 0, 0), TINY.to_dict())
+    return export(randomise(build(TINY)), tmp_path / "tiny", "tiny", new_decoder("first"))
 
 
 @pytest.fixture
@@ -50,23 +50,42 @@ def photos(tmp_path, make_picture):
     return folder
 
 
-def changed(model, out) -> set[str]:
+def changed(model, tuned) -> set[str]:
     """First parts of the names of the weights that differ from those of the original model."""
-    before, after = (load(TINY, path / "weights.safetensors") for path in (model.path, out))
-    state = after.state_dict()
-    names = {name for name, value in before.state_dict().items() if not value.equal(state[name])}
+    before, after = (load_installed(one).state_dict() for one in (model, tuned))
+    names = {name for name, value in before.items() if not value.equal(after[name])}
     return {name.split(".")[0] for name in names}
 
 
-def test_decoder_and_grain_are_trained_and_the_tokens_stay(model, photos, tmp_path, quick_export):
-    out = tmp_path / "mine"
-    assert finetune(model, [photos], HOURS, out, "mine") == FINGERPRINT
-    assert {"decoder", "repair", "grain"} <= changed(model, out)
-    assert not {"quantize", "encoder", "latent_tokens"} & changed(model, out)
-    assert [path.name for path in out.iterdir()] == ["weights.safetensors"]  # the run is removed
+def test_a_decoder_is_trained_and_the_tokens_stay(model, photos, tmp_path):
+    tuned = finetune(model, [photos], HOURS, tmp_path / "mine", "mine")
+    assert {"decoder", "repair", "grain"} <= changed(model, tuned)
+    assert not {"quantize", "encoder", "latent_tokens"} & changed(model, tuned)
+    assert not (tmp_path / "mine" / "run").exists()
 
 
-def test_an_interrupted_run_is_resumed(model, photos, tmp_path, quick_export, monkeypatch):
+def test_its_files_are_those_of_the_model_that_it_started_from(model, photos, tmp_path):
+    tuned = finetune(model, [photos], HOURS, tmp_path / "mine", "mine")
+    for name in ("token-set.safetensors", "encoder.safetensors", "encoder.onnx"):
+        assert (tuned.path / name).read_bytes() == (model.path / name).read_bytes()
+    assert tuned.token_set == model.token_set
+    assert tuned.name == "mine"
+    assert [decoder.name for decoder in tuned.decoders] == ["mine"]
+    assert tuned.is_intact()
+
+
+def test_a_new_token_set_is_made_by_request_only(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune_module, "CODEBOOK_LEARNING_RATE", 0.05)  # in a few steps
+    tuned = finetune(model, [photos], HOURS, tmp_path / "mine", "mine", new_token_set=True)
+    assert "quantize" in changed(model, tuned)
+    assert tuned.fingerprint != model.fingerprint
+    assert tuned.token_set.name == "mine"
+    assert not tuned.token_set.aliases
+
+
+def test_an_interrupted_run_is_resumed_with_its_kind_of_token_set(
+    model, photos, tmp_path, monkeypatch
+):
     out = tmp_path / "mine"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(finetune_module, "match_grain", interrupt)
@@ -74,7 +93,8 @@ def test_an_interrupted_run_is_resumed(model, photos, tmp_path, quick_export, mo
     assert (out / "run" / "checkpoint.pt").exists()
     with monkeypatch.context() as patch:
         patch.setattr(finetune_module, "load_installed", interrupt)  # it must not start again
-        finetune(model, [photos], HOURS, out, "mine")
+        tuned = finetune(model, [photos], HOURS, out, "mine", new_token_set=True)
+    assert tuned.token_set == model.token_set
     assert not (out / "run").exists()
 
 

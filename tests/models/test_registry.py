@@ -207,7 +207,7 @@ class TestDecoders:
 
     def test_an_unknown_name_is_an_error_that_lists_the_others(self):
         with pytest.raises(
-            UnknownDecoder, match="words has no decoder 'x': .*first, second, third"
+            UnknownDecoder, match=r"words has no decoder 'x': .*first, second, third"
         ):
             choose_decoder(KEY, name="x")
 
