@@ -103,6 +103,29 @@ def test_entropy_is_printed_by_position_and_for_static_tables(call, run, data, c
     assert lines[1].startswith("static tables, held out: ")
 
 
+def test_export_writes_a_model_and_then_adds_decoders_to_it(call, run, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
+    from onedpiece.errors import OutputError
+    from onedpiece.export import model_directory
+    from onedpiece.models.registry import read_model
+
+    def stand_in(*arguments):
+        (path,) = (argument for argument in arguments if str(argument).endswith(".onnx"))
+        path.write_bytes(b"graph")
+
+    for name in ("write_graph", "_write_search"):  # graphs take a minute (tests/export)
+        monkeypatch.setattr(model_directory, name, stand_in)
+    export = ["export", "--run", run, tmp_path / "model", "--name", "mine"]
+    call(*export)
+    first = read_model(tmp_path / "model")
+    call(*export, "--decoder", "other", "--version", 3)
+    both = read_model(tmp_path / "model")
+    assert [(one.name, one.version) for one in both.decoders] == [("repair", 1), ("other", 3)]
+    assert first.files.items() < both.files.items()
+    with pytest.raises(OutputError, match="decoders never change"):
+        call(*export)
+
+
 def test_training_needs_torch_numpy_and_pillow_only(loaded_modules):
     loaded = loaded_modules("import onedpiece.training.__main__")
     assert {"torch", "numpy", "PIL"} <= loaded
