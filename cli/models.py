@@ -1,8 +1,9 @@
-"""`odp models`: list, download, import, export and remove models."""
+"""`odp models`: list, download, import, tune, export and remove models."""
 
 from __future__ import annotations
 
 import json as json_module
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from onedpiece.models.registry import Model
 
 models = typer.Typer(
-    help="List (the default), download, import, export and remove models.",
+    help="List (the default), download, import, tune, export and remove models.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -68,6 +69,22 @@ def import_file(
 ) -> None:
     """Install a published model from a local file (needs the torch extra)."""
     _report(library.import_(file, name and options.checked_name(name), force=force))
+
+
+@models.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="Name of an installed model, or its directory.")],
+    pictures: options.Pictures,
+) -> None:
+    """Measure entropy tables of a published model, for smaller files (needs the torch extra)."""
+    tuning = library.tune(name, pictures)
+    for file in tuning.skipped:
+        print(f"{file}: cannot be read, skipped", file=sys.stderr)
+    print(
+        f"{tuning.pictures} pictures used; {tuning.bits:.2f} bits a token instead of 12 on every "
+        "fourth of them, with tables of the others"
+    )
+    _report(tuning.model)
 
 
 @models.command()

@@ -15,7 +15,7 @@ from onedpiece.bitstream.chunks import Chunk
 
 TARGET = Path(__file__).parent / "api.md"
 FUNCTIONS = ("encode", "decode", "open", "truncate", "info", "verify", "is_odp")
-MODEL_FUNCTIONS = ("list", "pull", "import_", "remove")
+MODEL_FUNCTIONS = ("list", "pull", "import_", "tune", "remove")
 CLASSES = (
     onedpiece.EncodedImage,
     onedpiece.Tokenizer,

@@ -1,9 +1,9 @@
 """Frequency tables of tokens, and entropy coding with them.
 
-A codebook is sorted by frequency, so that neighbouring codes are about equally frequent. Therefore
-a table can be short: it has one frequency for each group of codes. The sizes of groups grow like
-the steps of floating-point numbers: the codes 0 to 15 have a group each, then there are eight
-groups of 2, eight of 4, ... and eight of 256.
+Codes are ranked by frequency, so that neighbours are about equally frequent. Therefore a table can
+be short: it has one frequency for each group of ranks. The sizes of groups grow like the steps of
+floating-point numbers: the ranks 0 to 15 have a group each, then there are eight groups of 2, eight
+of 4, ... and eight of 256. In codebooks that are sorted by frequency, a code is its own rank.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from onedpiece.constants import MAX_TOKENS
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS
 from onedpiece.entropy.range_coder import PRECISION, Cumulative, decode, encode
 
 STEPS = 8
@@ -22,11 +22,11 @@ STEPS = 8
 _EXPONENTS = [0, 0, *range(1, 9)]
 
 GROUP_SIZES = np.repeat(1 << np.array(_EXPONENTS), STEPS)
-"""Number of codes in each group."""
+"""Number of ranks in each group."""
 
 GROUPS = len(GROUP_SIZES)
 GROUP_OF = np.repeat(np.arange(GROUPS), GROUP_SIZES)
-"""The group of each of the 4096 codes."""
+"""The group of each of the 4096 ranks."""
 
 UNSEEN = 1 / 16  # the count of a code that never occurred
 
@@ -40,11 +40,17 @@ class Tables:
     frequencies: integers (blocks, GROUPS), at least 1; each row adds up to TOTAL.
     blocks: integers (blocks,), at least 1: the number of consecutive positions that use each row.
         They add up to 256.
+    order: integers (blocks, 4096), the code of each rank; a code is its own rank if None.
 
     Raises ValueError for other arrays.
     """
 
-    def __init__(self, frequencies: NDArray[np.integer], blocks: NDArray[np.integer]) -> None:
+    def __init__(
+        self,
+        frequencies: NDArray[np.integer],
+        blocks: NDArray[np.integer],
+        order: NDArray[np.integer] | None = None,
+    ) -> None:
         for array, shape in (
             (blocks, frequencies.shape[:1]),
             (frequencies, (blocks.size, GROUPS)),
@@ -58,6 +64,8 @@ class Tables:
         self._least_bits = PRECISION - float(np.log2(shares.max()))
         self._rows: list[Cumulative] = [[0, *row] for row in rows.tolist()]
         self._row_of = np.repeat(np.arange(len(blocks), dtype=np.uint8), blocks)
+        self._order = None if order is None else _checked_order(order, len(blocks))
+        self._rank = None if self._order is None else self._order.argsort(1)
 
     def most(self, size: int) -> int:
         """An upper bound for the number of tokens in `size` bytes."""
@@ -73,7 +81,8 @@ class Tables:
 
         sizes: if given, the sizes in bytes of the first 1, 2, ... n tokens alone are appended.
         """
-        return encode(tokens.tolist(), self._along(positions), sizes)
+        ranks = tokens if self._rank is None else self._rank[self._row_of[positions], tokens]
+        return encode(ranks.tolist(), self._along(positions), sizes)
 
     def decode(
         self, data: bytes, positions: NDArray[np.integer]
@@ -83,15 +92,27 @@ class Tables:
         Returns the tokens (n,), and whether `encode` makes exactly these bytes of them. Raises
         InvalidStream for bytes that encode no tokens. Takes about a microsecond per token.
         """
-        tokens, exact = decode(data, self._along(positions))
-        return np.frombuffer(tokens, np.uint16), exact
+        decoded, exact = decode(data, self._along(positions))
+        ranks = np.frombuffer(decoded, np.uint16)
+        if self._order is None:
+            return ranks, exact
+        return self._order[self._row_of[positions[: len(ranks)]], ranks], exact
 
     def _along(self, positions: NDArray[np.integer]) -> Iterator[Cumulative]:
         return map(self._rows.__getitem__, self._row_of[positions].tobytes())
 
 
+def _checked_order(order: NDArray[np.integer], blocks: int) -> NDArray[np.uint16]:
+    """The order as uint16. Raises ValueError if a row is no permutation of the codes."""
+    codes = np.arange(CODEBOOK_SIZE)
+    is_integer = order.dtype.kind in "iu"
+    if not is_integer or order.shape != (blocks, codes.size) or (np.sort(order, 1) != codes).any():
+        raise ValueError("the order of the codes is none")
+    return order.astype(np.uint16)
+
+
 def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Counts of the codes, (4096,), to frequencies of their groups, (GROUPS,).
+    """Counts of the codes by rank, (4096,), to frequencies of their groups, (GROUPS,).
 
     The frequencies are integers of at least 1 that add up to TOTAL.
     """
@@ -103,5 +124,5 @@ def frequencies(counts: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def bits(frequency: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Bits that each code takes, (4096,), given the frequencies of the groups, (GROUPS,)."""
+    """Bits of the code of each rank, (4096,), given the frequencies of the groups, (GROUPS,)."""
     return -np.log2(frequency / TOTAL / GROUP_SIZES)[GROUP_OF]

@@ -126,6 +126,27 @@ def point_at_weights(
         graph.graph.node.insert(position, cast)
 
 
+def copy_graph(source: Path, path: Path, weights: Sequence[str]) -> None:
+    """Copy a graph that refers to files of weights to `path`, beside files with the same tensors.
+
+    weights: names of these files. In the new folder, they may have more tensors, and other offsets.
+    """
+    names = {
+        (name, str(entry["offset"])): entry_name
+        for name in weights
+        for entry_name, entry in _stored_tensors(source.parent / name)
+    }
+    entries = {name: dict(_stored_tensors(path.parent / name)) for name in weights}
+    graph = onnx.load(source, load_external_data=False)
+    for tensor in graph.graph.initializer:
+        place = {entry.key: entry for entry in tensor.external_data}
+        file = place["location"].value if place else ""
+        if file in entries:
+            entry = entries[file][names[file, place["offset"].value]]
+            place["offset"].value = str(entry["offset"])
+    path.write_bytes(graph.SerializeToString())
+
+
 def _stored_tensors(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name, type, shape and place of each tensor in a file of weights."""
     with path.open("rb") as file:

@@ -11,7 +11,6 @@ Graphs hold no weights: they refer into the files of token set, encoder and deco
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
@@ -41,6 +40,7 @@ from onedpiece.models.names import check_name
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
 from onedpiece.tokenizer.weights import (
+    has_token_set,
     load,
     load_installed,
     save_decoder,
@@ -134,10 +134,8 @@ def add_decoder(module: OneDPiece, model: Model, decoder: DecoderInfo) -> Model:
     """
     if decoder.name.casefold() in {known.name.casefold() for known in model.decoders}:
         raise OutputError(f"{model.path} has a decoder {decoder.name}: decoders never change")
-    with tempfile.TemporaryDirectory() as temporary:
-        save_token_set(module, Path(temporary, TOKEN_SET))
-        if model.is_old or sha256(Path(temporary, TOKEN_SET)) != model.fingerprint:
-            raise ModelError(f"{model.path} has another token set, which never changes")
+    if model.is_old or not has_token_set(module, model.token_set_file):
+        raise ModelError(f"{model.path} has another token set, which never changes")
     config = module.config.to_dict()
     decoder = replace(decoder, config=None if config == model.config else config)
     half = model.precision == "float16"

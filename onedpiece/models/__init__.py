@@ -14,6 +14,7 @@ from onedpiece.errors import ModelError, UnknownModel, missing_extra
 from onedpiece.models.names import check_name as check_name
 
 if TYPE_CHECKING:
+    from onedpiece.export.tables import Tuning
     from onedpiece.models.registry import Model
 
 
@@ -67,6 +68,27 @@ def import_(file: str | Path, name: str | None = None, *, force: bool = False) -
     except ImportError as error:
         raise missing_extra("converting", error) from error
     return install(Path(file), user_folders()[0], name and check_name(name), force=force)
+
+
+def tune(name: str, pictures: builtins.list[Path]) -> Tuning:
+    """Give an installed model that has no entropy tables some, so that its files become smaller.
+
+    Needs the extra `torch`. Returns the model, how many pictures were used, the files that could
+    not be read, and the bits of a token on pictures that were held out.
+
+    name:     name or directory of the model; its directory is replaced.
+    pictures: at least 64 pictures like those to be encoded, or folders of them.
+
+    Files that were encoded earlier still decode. Raises UnknownModel, ModelError if it has tables or they
+    would not save bits, PictureError for too few pictures, and OdpError without the extra.
+    """
+    from onedpiece.models.registry import find
+
+    try:
+        from onedpiece.export import tables
+    except ImportError as error:
+        raise missing_extra("measuring tables", error) from error
+    return tables.tune(find(name), pictures)
 
 
 def remove(name: str) -> Path:

@@ -59,9 +59,18 @@ class TokenSet:
         """The 3 bytes that identify this token set in .odp files."""
         return _key(self.fingerprint)
 
+    @property
+    def fingerprints(self) -> set[str]:
+        """All fingerprints by which files may name it."""
+        return {self.fingerprint, *self.aliases, *self.uncoded}
+
     def has(self, key: bytes) -> bool:
         """Whether the 3 bytes identify this token set, by any of its fingerprints."""
-        return key in map(_key, (self.fingerprint, *self.aliases, *self.uncoded))
+        return key in map(_key, self.fingerprints)
+
+    def shares_codes(self, other: TokenSet) -> bool:
+        """Whether both mean the same by a token, so that decoders of one fit the other."""
+        return not self.fingerprints.isdisjoint(other.fingerprints)
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> TokenSet:
@@ -321,11 +330,13 @@ def _key(fingerprint: str) -> bytes:
 @cache
 def _tables(weights: Path, _fingerprint: str) -> Tables | None:
     """Cached, since preparing them takes milliseconds. The fingerprint detects a replaced model."""
-    frequency = read_tensor(weights, "quantize.frequency")
-    blocks = read_tensor(weights, "quantize.block_sizes")
+    frequency, blocks, order = (
+        read_tensor(weights, f"quantize.{name}")
+        for name in ("frequency", "block_sizes", "code_order")
+    )
     if frequency is None or blocks is None:
         return None
     try:
-        return Tables(frequency, blocks)
+        return Tables(frequency, blocks, order)
     except ValueError as error:
         raise ModelError(f"the entropy tables in {weights} are damaged") from error

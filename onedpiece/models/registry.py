@@ -62,7 +62,13 @@ def find_by_key(key: bytes, also: Model | None = None) -> Model:
 
     Raises UnknownModel if there is none.
     """
-    return _with_token_set(key, also)[0]
+    for model in _candidates(also):
+        if model.token_set.has(key):
+            return model
+    raise UnknownModel(
+        f"the file needs model {key.hex()}, which is not installed: ask its sender for the model's "
+        f"directory and name it with --model, or put it into {user_folders()[0]}"
+    )
 
 
 def choose_decoder(key: bytes, also: Model | None = None, name: str | None = None) -> Model:
@@ -76,13 +82,14 @@ def choose_decoder(key: bytes, also: Model | None = None, name: str | None = Non
     Among decoders of the same name, `also` comes first, and then the highest version. Raises
     UnknownModel if no model has the token set, UnknownDecoder if none of them has this decoder.
     """
-    models = _with_token_set(key, also)
+    token_set = find_by_key(key, also).token_set
+    models = [model for model in _candidates(also) if model.token_set.shares_codes(token_set)]
     choices = [model.with_decoder(decoder) for model in models for decoder in model.decoders]
     if name is not None:
         own = [choice for choice in choices if choice.decoder.name == name]
         if not own:
             raise UnknownDecoder(
-                f"token set {models[0].token_set.name} has no decoder '{name}': there are "
+                f"token set {token_set.name} has no decoder '{name}': there are "
                 f"{', '.join(sorted({choice.decoder.name for choice in choices}))}"
             )
         preferred = [choice for choice in own if also and choice.path == also.path]
@@ -99,13 +106,6 @@ def installed_tables(key: bytes, also: Model | None = None) -> Tables | None:
     return find_by_key(key, also).tables_for(key)
 
 
-def _with_token_set(key: bytes, also: Model | None) -> list[Model]:
-    """The models that have a token set: `also` first. Raises UnknownModel if there is none."""
-    candidates = ([also] if also else []) + installed()
-    models = [model for model in candidates if model.token_set.has(key)]
-    if not models:
-        raise UnknownModel(
-            f"the file needs model {key.hex()}, which is not installed: ask its sender for the "
-            f"model's directory and name it with --model, or put it into {user_folders()[0]}"
-        )
-    return models
+def _candidates(also: Model | None) -> list[Model]:
+    """`also`, then the installed models."""
+    return ([also] if also else []) + installed()

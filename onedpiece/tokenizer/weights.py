@@ -51,6 +51,13 @@ def save_token_set(model: OneDPiece, path: Path) -> None:
     _write(_part(model, TOKEN_SET), path, half=spectral is not None, metadata=metadata)
 
 
+def has_token_set(model: OneDPiece, path: Path) -> bool:
+    """Whether a file holds the token set of a model, with or without entropy tables of its own."""
+    half, stored = model.config.spectral is not None, load_file(path)
+    part = {name: _stored(value, half) for name, value in _part(model, TOKEN_SET).items()}
+    return all(name in stored and stored[name].equal(value) for name, value in part.items())
+
+
 def save_encoder(model: OneDPiece, path: Path, half: bool = True) -> None:
     """Write the encoder's own parameters; no file if it has none. `half` as in `save`."""
     if state := _part(model, ENCODER):

@@ -7,6 +7,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,6 +71,29 @@ def main() -> None:
     verb.add_argument("--features", type=Path, help="folder with weights of feature networks")
     verb.set_defaults(do=evaluate_verb)
 
+    _add_distillation(verbs)
+
+    verb = verbs.add_parser("entropy", help="print the entropy of the training pictures' tokens")
+    _add_run(verb)
+    _add_data(verb)
+    verb.set_defaults(do=entropy_verb)
+
+    verb = verbs.add_parser(
+        "export", help="write a model directory, or add a decoder to one of the same token set"
+    )
+    _add_run(verb)
+    verb.add_argument("out", type=Path)
+    verb.add_argument("--name", default="default", help="name of a new model")
+    verb.add_argument("--decoder", default="repair", help="name of the decoder")
+    verb.add_argument("--version", type=int, default=1, help="version of the decoder")
+    verb.set_defaults(do=export_verb)
+
+    args = parser.parse_args()
+    args.do(args)
+
+
+def _add_distillation(verbs: Any) -> None:
+    """The verbs that train a natural decoder."""
     verb = verbs.add_parser("targets", help="let a teacher paint the training pictures")
     verb.add_argument("targets", type=Path, help="folder to write")
     _add_data(verb)
@@ -89,24 +113,6 @@ def main() -> None:
     verb.add_argument("--model", default="default", help="name or directory of the model")
     verb.add_argument("--device", default="cpu")
     verb.set_defaults(do=distil_verb)
-
-    verb = verbs.add_parser("entropy", help="print the entropy of the training pictures' tokens")
-    _add_run(verb)
-    _add_data(verb)
-    verb.set_defaults(do=entropy_verb)
-
-    verb = verbs.add_parser(
-        "export", help="write a model directory, or add a decoder to one of the same token set"
-    )
-    _add_run(verb)
-    verb.add_argument("out", type=Path)
-    verb.add_argument("--name", default="default", help="name of a new model")
-    verb.add_argument("--decoder", default="repair", help="name of the decoder")
-    verb.add_argument("--version", type=int, default=1, help="version of the decoder")
-    verb.set_defaults(do=export_verb)
-
-    args = parser.parse_args()
-    args.do(args)
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:

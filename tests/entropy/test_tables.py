@@ -68,3 +68,32 @@ def test_wrong_frequencies_are_refused(wrong):
 def test_wrong_blocks_are_refused(wrong):
     with pytest.raises(ValueError):
         Tables(np.stack([EVEN, FALLING]), np.array(wrong))
+
+
+class TestOrder:
+    """Codebooks that are not sorted: each block ranks its codes."""
+
+    ORDER = np.stack([np.roll(np.arange(4096), 7), np.arange(4096)[::-1]])
+    RANKED = Tables(np.stack([EVEN, FALLING]), np.array([1, 255]), ORDER)
+
+    def test_a_code_takes_the_bytes_of_its_rank(self):
+        tokens, positions = np.array([9, 4095, 4000, 0]), np.arange(4)
+        ranks = np.array([16, 0, 95, 4095])
+        assert self.RANKED.encode(tokens, positions) == TABLES.encode(ranks, positions)
+
+    @given(st.lists(st.integers(0, 4095), min_size=1, max_size=50), st.integers(0, 60))
+    def test_tokens_come_back_whole_or_as_a_prefix(self, tokens, size):
+        data = self.RANKED.encode(np.array(tokens), np.arange(len(tokens)))
+        decoded, exact = self.RANKED.decode(data, np.arange(len(tokens)))
+        assert decoded.tolist() == tokens and exact
+        prefix, _ = self.RANKED.decode(data[:size], np.arange(len(tokens)))
+        assert prefix.tolist() == tokens[: len(prefix)] and prefix.dtype == np.uint16
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [ORDER[:1], ORDER[:, :-1], ORDER * 1.0, ORDER + 1, np.zeros_like(ORDER), -ORDER],
+        ids=["too few", "too short", "fractions", "too large", "zeros", "negative"],
+    )
+    def test_other_orders_are_refused(self, wrong):
+        with pytest.raises(ValueError, match="order"):
+            Tables(np.stack([EVEN, FALLING]), np.array([1, 255]), wrong)
