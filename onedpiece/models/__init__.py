@@ -79,8 +79,8 @@ def tune(name: str, pictures: builtins.list[Path]) -> Tuning:
     name:     name or directory of the model; its directory is replaced.
     pictures: at least 64 pictures like those to be encoded, or folders of them.
 
-    Files that were encoded earlier still decode. Raises UnknownModel, ModelError if it has tables or they
-    would not save bits, PictureError for too few pictures, and OdpError without the extra.
+    Files that were encoded earlier still decode. Raises UnknownModel, ModelError if it has tables
+    or they would not save bits, PictureError for too few pictures, and OdpError without the extra.
     """
     from onedpiece.models.registry import find
 
