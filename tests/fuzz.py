@@ -3,8 +3,8 @@
     python tests/fuzz.py --parse 200000 --decode 2000
 
 Only OdpError may be raised; the slowest file and the largest memory are printed. Mutations flip
-bits, and overwrite, insert, delete and cut off bytes of real files of all kinds. They repair the
-checksums of most files, so that the code behind the checksums is reached.
+bits, and overwrite, insert, delete and cut off bytes of real files of all kinds and versions. They
+repair the checksums of most files, so that the code behind the checksums is reached.
 """
 
 from __future__ import annotations
@@ -29,48 +29,57 @@ from onedpiece.bitstream.checksum import crc8
 from onedpiece.bitstream.chunks import ALPHA, EXIF, ICC, Chunk, compress, unpack_length
 from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
+from onedpiece.constants import DEFAULT_TOKEN_SET
 from onedpiece.entropy import Tables
 from onedpiece.errors import OdpError, UnknownModel
 from onedpiece.models.registry import Model
 
 SLOWEST = 2.0  # seconds for a file
 MEMORY = 1024  # MiB
-MAX_PIXELS = 1 << 18  # for decoding, so that mutated sizes do not turn it into a test of patience
+MAX_PIXELS = 1 << 18  # decoded ones, so that mutated sizes do not turn it into a test of patience
+NAMED = bytes.fromhex("a1b2c3")  # a token set that version 2 must name
+HEADER_BYTES = range(5, 17)  # those of any header of versions 1 and 2
 
 
-def seeds(model: Model) -> list[bytes]:
-    """Small files of every kind, of both versions and of several densities."""
-    headers = [
-        Header(width, height, tokens, model.key, overlap, grey=width == 300, version=version)
-        for version in (1, 2)
-        for width, height, tokens, overlap in (
-            (256, 256, 8, 0),
-            (300, 200, 3, 24),
-            (600, 300, 2, 0),
-        )
-    ]
-    headers += [
-        Header.for_picture(256, 256, 8, model.key, density=2),
-        Header.for_picture(130, 70, 5, model.key, density=4),
-    ]
-    return [file for header in headers for file in _seeds_of(header, model)]
+def seeds(model: Model, key: bytes) -> list[bytes]:
+    """Small files of every kind, of both format versions and of every density.
+
+    key: of the token set that the files name; their tables are those of `model`.
+    """
+    native = ((256, 256, 8, 0), (300, 200, 3, 24), (600, 300, 2, 0))
+    files = []
+    for version in (1, 2):
+        for width, height, tokens, overlap in native:
+            is_grey = width == 300
+            header = Header(width, height, tokens, key, overlap, is_grey, version=version)
+            files += _files_of(header, model)
+        files.append(_see_through(Header(50, 40, 2, key, scaled=True, version=version)))
+    # Small enough to be decoded within MAX_PIXELS.
+    for density, width, height in ((2, 256, 256), (2, 300, 200), (3, 150, 100), (4, 100, 60)):
+        files += _files_of(Header(width, height, 4, key, scaled=True, density=density), model)
+    files.append(_see_through(Header(50, 40, 2, key, scaled=True, density=4)))
+    return files
 
 
-def _seeds_of(header: Header, model: Model) -> list[bytes]:
+def all_seeds(model: Model) -> list[bytes]:
+    """The seeds of the default token set and of a named one; not all can be decoded."""
+    return seeds(model, DEFAULT_TOKEN_SET) + seeds(model, NAMED)
+
+
+def _files_of(header: Header, model: Model) -> list[bytes]:
+    """Plain and entropy-coded files, with and without chunks, an allocation and levels."""
     numbers = np.random.default_rng(0)
-    tiles, tokens = header.grid.count, header.tokens_per_tile
-    alpha = numbers.integers(0, 256, (header.height, header.width), np.uint8)
     chunks = [
         Chunk(EXIF, compress(b"camera" * 9)),
         Chunk(ICC, compress(bytes(500))),
         Chunk(0x7E, b"x"),
     ]
+    tiles, tokens = header.grid.count, header.tokens_per_tile
     codes = numbers.integers(0, 4096, (tiles, 256), np.uint16)
     common = codes.astype(int) ** 3 >> 24
     files = [
         build(header, codes),
         build(header, codes, chunks),
-        build(header, codes, [Chunk(ALPHA, pack_alpha(alpha))]),
         build(header, common, (), Allocation(20 * tiles), model.tables),
     ]
     if tiles > 1:
@@ -82,6 +91,13 @@ def _seeds_of(header: Header, model: Model) -> list[bytes]:
             build(header, codes, chunks[:1], Allocation(tiles * tokens - 1)),
         ]
     return files
+
+
+def _see_through(header: Header) -> bytes:
+    numbers = np.random.default_rng(0)
+    alpha = numbers.integers(0, 256, (header.height, header.width), np.uint8)
+    codes = numbers.integers(0, 4096, (header.grid.count, 256), np.uint16)
+    return build(header, codes, [Chunk(ALPHA, pack_alpha(alpha))])
 
 
 def mutate(data: bytes, chance: random.Random) -> bytes:
@@ -109,13 +125,16 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 def _repair(data: bytearray) -> None:
     """Correct the checksums of header, allocation and chunks, as far as these can be parsed."""
-    for end in range(4, min(len(data), 17)):
+    for length in HEADER_BYTES:
+        end = length - 1
+        if end > len(data):
+            return
         fixed = bytes(data[:end]) + bytes([crc8(bytes(data[:end]))])
         try:
-            header, position = Header.unpack(fixed + bytes(data[end + 1 :]))
+            header, position = Header.unpack(fixed + bytes(data[length:]))
         except OdpError:
             continue
-        if position == end + 1:
+        if position == length:
             data[:position] = fixed
             with suppress(OdpError, OutOfBits, IndexError):
                 _repair_sections(data, header, position)
@@ -176,13 +195,14 @@ def peak_memory() -> float:
 
 def parse_and_truncate(model: Model, data: bytes) -> None:
     def tables_of(key: bytes) -> Tables | None:
-        if key != model.key:
+        if key not in (model.key, DEFAULT_TOKEN_SET, NAMED):
             raise UnknownModel(key.hex())
         return model.tables
 
-    parse(data, tables_of=tables_of)
+    header = parse(data, tables_of=tables_of).header
     truncate(data, max_bytes=max(11, len(data) - 3), tables_of=tables_of)
-    truncate(data, num_tokens=1, tables_of=tables_of)
+    least = -(-header.grid.count // header.base_tiles)
+    truncate(data, num_tokens=least, tables_of=tables_of)
 
 
 def main() -> None:
@@ -193,9 +213,10 @@ def main() -> None:
     options = arguments.parse_args()
     warnings.simplefilter("ignore")  # truncated files are decoded as far as they go
     codec = Codec(device="cpu", max_pixels=MAX_PIXELS)
-    files, chance = seeds(codec.model), random.Random(options.seed)
-    use = partial(parse_and_truncate, codec.model)
+    chance, use = random.Random(options.seed), partial(parse_and_truncate, codec.model)
+    files = all_seeds(codec.model)
     print("parse and truncate:", run(options.parse, files, chance, use), flush=True)
+    files = seeds(codec.model, codec.model.key)
     print("decode:", run(options.decode, files, chance, codec.decode), flush=True)
     assert peak_memory() < MEMORY, f"{peak_memory():.0f} MiB of memory"
 

@@ -1,6 +1,7 @@
 """Which density of the tiles is best for so many bytes, and how pictures are scaled for it.
 
     python -m onedpiece.bench.ablations.density filters PICTURES...
+    python -m onedpiece.bench.ablations.density seams PICTURES...
     python -m onedpiece.bench.ablations.density 4 PICTURES...  # densities up to 4
 
 PSNR of whole files that are decoded for the least error, beside the best WebP and AVIF files of the
@@ -37,6 +38,7 @@ from onedpiece.tiles.split import scale, split
 BYTES = (250, 300, 350, 400, 500, 700, 1000)  # for 256x256 pixels
 CONVENTIONAL = ("webp", "avif")
 TOKENS = (64, 128, 256)  # of each tile, where filters are compared
+SEAM_TOKENS = (64, 160, 256)  # of each tile
 UP = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 DOWN = (Image.Resampling.BOX, Image.Resampling.HAMMING, *UP)
 
@@ -150,11 +152,35 @@ def filters(pictures: list[np.ndarray]) -> None:
             print(f"| {up.name.lower()} | {down.name.lower()} | {' | '.join(cells)} |", flush=True)
 
 
+def seams(pictures: list[np.ndarray]) -> None:
+    """Print the gradient across seams for density 2 with the same tokens for every tile.
+
+    Relative to the gradient elsewhere and to the original's; 1 means invisible.
+    """
+    codec = Codec(device="cpu")
+    full = [_full(codec, pixels, 2).with_equal_counts() for pixels in pictures]
+    print("| tokens of each tile | gradient across seams |\n|---|---|")
+    for count in SEAM_TOKENS:
+        images = [
+            image.truncate(count * image.header.grid.count // image.header.base_tiles)
+            for image in full
+        ]
+        ratios = [
+            seam_gradient(picture.pixels, TILE // 2) / seam_gradient(pixels, TILE // 2)
+            for picture, pixels in zip(
+                codec.decode_pictures(images, realism=0), pictures, strict=True
+            )
+        ]
+        print(f"| {count} | {np.mean(ratios):.2f} |", flush=True)
+
+
 def main(verb: str, paths: Sequence[Path]) -> None:
     """Print one of the tables."""
     pictures = [read(path, Protocol.native).pixels for path in paths]
     if verb == "filters":
         filters(pictures)
+    elif verb == "seams":
+        seams(pictures)
     else:
         sizes(pictures, range(1, int(verb) + 1))
 

@@ -174,7 +174,7 @@ class TestRun:
         ("options", "message"),
         [
             (("--codecs", "odp,gif"), "'gif' is none of"),
-            (("--tokens", "0"), "from 1 to 256"),
+            (("--tokens", "0"), "from 1 to 1024"),
             (("--bytes", "ten"), "no list of numbers"),
             (("--bytes", "0"), "at least 1"),
         ],

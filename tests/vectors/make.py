@@ -1,22 +1,19 @@
-"""Writes the conformance vectors of format version 2: `python tests/vectors/make.py`.
+"""Writes the conformance vectors of the current format version: `python tests/vectors/make.py`.
 
-    tables.json                    entropy tables of the token set A1B2C3, an invented one; not
-                                   written
-    version-2/valid/NAME.odp       files of that token set, and NAME.json, all that a reader must
-                                   find in them
-    version-2/invalid/NAME.odp     files that a reader must refuse; errors.json says how
-    version-2/decoded/NAME.odp     files of onedpiece-1, and NAME.png, their pictures
-    version-1/                     the same of format version 1, which never changes
+    tables.json                             entropy tables of the token set A1B2C3, an invented one
+    version-2/valid/NAME.odp, NAME.json     files, and all that a reader must find in them
+    version-2/invalid/NAME.odp              files that a reader must refuse; errors.json says how
+    version-2/decoded/NAME.odp, NAME.png    files of the default token set, and their pictures
 
-Files change only with the format. The pictures change with the default decoder: run this when it
-does. Then the pictures of version 1 are written again, too.
+Files of earlier versions, in folders of their own, are frozen: this script does not write them.
+Those of the current version change only by additions. The pictures change with the default model:
+run this when it does.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +21,6 @@ from PIL import Image, ImageDraw
 
 from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import pack_alpha
-from onedpiece.bitstream.checksum import crc8
 from onedpiece.bitstream.chunks import ALPHA, EXIF, Chunk, compress
 from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
@@ -32,18 +28,28 @@ from onedpiece.constants import DEFAULT_TOKEN_SET
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.entropy import Tables
 from onedpiece.errors import UnknownModel
+from onedpiece.models.registry import BUNDLED
+from onedpiece.models.tensors import read_tensor
 from onedpiece.rate_control import Target
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from odp_files import build, parse
+from odp_files import build, fingerprint, parse, raw_header, side
 
 HERE = Path(__file__).parent
-OLD, NEW = HERE / "version-1", HERE / "version-2"
+FOLDER = HERE / "version-2"
 MODEL = bytes.fromhex("a1b2c3")
+TOKEN_SET = BUNDLED / "default" / "token-set.safetensors"
+NAMED = fingerprint(MODEL)
+LEVELS = (15, 11, 9, 15, 0, 12)
 
 
 def tables_of(key: bytes) -> Tables:
-    """The committed tables."""
+    """Tables of the invented token set and of the default one."""
+    if key == DEFAULT_TOKEN_SET:
+        arrays = (
+            read_tensor(TOKEN_SET, f"quantize.{name}") for name in ("frequency", "block_sizes")
+        )
+        return Tables(*arrays)
     if key != MODEL:
         raise UnknownModel(key.hex())
     known = json.loads((HERE / "tables.json").read_text())
@@ -55,9 +61,9 @@ def facts(file: EncodedImage) -> dict:
     header = file.header
     return {
         "version": header.version,
-        "density": header.density,
         "width": header.width,
         "height": header.height,
+        "density": header.density,
         "grey": header.grey,
         "overlap": header.overlap,
         "scaled": header.scaled,
@@ -67,183 +73,280 @@ def facts(file: EncodedImage) -> dict:
         "tokens_per_tile": header.tokens_per_tile,
         "total": file.allocation.total,
         "levels": file.allocation.levels and list(file.allocation.levels),
-        "chunks": [[chunk.type, chunk.data.hex()] for chunk in file.chunks],
+        "parts": [[chunk.type, chunk.data.hex()] for chunk in file.chunks],
         "tokens": [
             known[:count].tolist() for known, count in zip(file.tokens, file.counts, strict=True)
         ],
     }
 
 
-def valid() -> dict[str, bytes]:
-    def tokens(tiles: int) -> np.ndarray:
-        return np.random.default_rng(0).integers(0, 4096, (tiles, 256), np.uint16)
+def even(tiles: int) -> np.ndarray:
+    """Tokens of which all are equally frequent: too rare for the tables to help."""
+    return np.random.default_rng(0).integers(0, 4096, (tiles, 256), np.uint16)
 
+
+def common(tiles: int) -> np.ndarray:
+    """Tokens of which small ones are frequent, as the tables expect."""
+    return even(tiles).astype(int) ** 3 >> 24
+
+
+def valid() -> dict[str, bytes]:
+    return valid_named() | valid_default() | valid_density()
+
+
+def valid_named() -> dict[str, bytes]:
+    """Files of the invented token set at density 1, as version 1 has them."""
+    tables = tables_of(MODEL)
     one = Header(256, 256, 4, MODEL)
     two = Header(300, 200, 3, MODEL, overlap=16, grey=True)
     six = Header(700, 300, 5, MODEL)
-    scaled = Header(700, 300, 2, MODEL, scaled=True)
-    common = tokens(6).astype(int) ** 3 >> 24
-    coded = build(Header(256, 256, 256, MODEL), common[:1], tables=tables_of(MODEL))
-    fine = Header.for_picture(256, 256, 2, MODEL, density=2)
-    odd = Header.for_picture(300, 200, 2, MODEL, density=2)
+    coded = build(Header(256, 256, 256, MODEL), common(1), tables=tables)
     notes = [Chunk(0x7E, b"note"), Chunk(0x7F, b"")]
     whole = build(one, np.array([[1, 2, 0xABC, 4095]]))
+    alpha = [Chunk(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))]
     return {
         "one-tile": whole,
         "one-tile-cut-in-a-token": whole[:10],
         "one-tile-cut-after-the-header": whole[:8],
-        "default-token-set": build(replace(one, model=DEFAULT_TOKEN_SET), tokens(1)),
-        "one-token": build(replace(one, tokens_per_tile=1), tokens(1)),
-        "not-a-power-of-two": build(replace(one, tokens_per_tile=255), tokens(1)),
-        "density-2": build(fine, tokens(4)),
-        "density-2-cut": build(fine, tokens(4))[:-5],
-        "density-2-odd-size": build(odd, tokens(6), (), Allocation(9)),
-        "density-2-levels": build(fine, tokens(4), (), Allocation(20, (15, 11, 9, 15))),
-        "density-3": build(Header.for_picture(256, 256, 1, MODEL, density=3), tokens(9)),
-        "density-4": build(Header.for_picture(100, 60, 8, MODEL, density=4), tokens(2)),
-        "levels-with-a-power-of-two": build(six, tokens(6), (), Allocation(24, (15,) * 5 + (9,))),
-        "one-tile-odd": build(Header(256, 256, 3, MODEL), tokens(1)),
-        "scaled": build(scaled, tokens(3)),
-        "one-pixel": build(Header(1, 1, 1, MODEL), tokens(1)),
-        "all-tokens": build(Header(256, 256, 256, MODEL), tokens(1)),
-        "two-tiles-grey-chunks": build(two, tokens(2), notes),
-        "two-tiles-cut-within-a-round": build(two, tokens(2), notes)[:-4],
-        "fewer-tokens-in-the-last-round": build(six, tokens(6), (), Allocation(26)),
-        "levels": build(six, tokens(6), (), Allocation(30, (15, 11, 9, 15, 0, 12))),
-        "levels-cut": build(six, tokens(6), (), Allocation(29, (15, 11, 9, 15, 0, 12)))[:-9],
-        "alpha": build(
-            Header(9, 6, 2, MODEL),
-            tokens(1),
-            [Chunk(ALPHA, pack_alpha(np.full((6, 9), 255, np.uint8)))],
-        ),
+        "one-tile-odd": build(Header(256, 256, 3, MODEL), even(1)),
+        "scaled": build(Header(700, 300, 2, MODEL, scaled=True), even(3)),
+        "one-pixel": build(Header(1, 1, 1, MODEL), even(1)),
+        "all-tokens": build(Header(256, 256, 256, MODEL), even(1)),
+        "overlap-grey-chunks": build(two, even(2), notes),
+        "overlap-cut-within-a-round": build(two, even(2), notes)[:-4],
+        "most-overlap": build(Header(300, 200, 3, MODEL, overlap=120), even(2)),
+        "longest-side": build(Header(32768, 1, 1, MODEL), even(128)),
+        "fewer-tokens-in-the-last-round": build(six, even(6), (), Allocation(26)),
+        "mean-of-a-power-of-two": build(six, even(6), (), Allocation(22)),
+        "levels": build(six, even(6), (), Allocation(30, LEVELS)),
+        "levels-cut": build(six, even(6), (), Allocation(29, LEVELS))[:-9],
+        "alpha": build(Header(9, 6, 2, MODEL), even(1), alpha),
+        "exif": build(one, even(1), [Chunk(EXIF, compress(b"Exif\0\0"))]),
         "coded": coded,
         "coded-cut": coded[:100],
         "coded-cut-in-the-first-token": coded[:9],
-        "coded-one-token": build(
-            Header(256, 256, 1, MODEL), np.array([[0]]), tables=tables_of(MODEL)
-        ),
-        "coded-levels": build(
-            six, common, (), Allocation(900, (15, 11, 9, 15, 0, 12)), tables_of(MODEL)
-        ),
-        "exif": build(one, tokens(1), [Chunk(EXIF, compress(b"Exif\0\0"))]),
+        "coded-one-token": build(Header(256, 256, 1, MODEL), np.array([[0]]), tables=tables),
+        "coded-levels": build(six, common(6), (), Allocation(900, LEVELS), tables),
+    }
+
+
+def valid_default() -> dict[str, bytes]:
+    """Files of the default token set at density 1."""
+    key, tables = DEFAULT_TOKEN_SET, tables_of(DEFAULT_TOKEN_SET)
+    coded = build(Header(256, 256, 64, key), common(1), tables=tables)
+    six = Header(700, 300, 5, key)
+    chunks = [Chunk(EXIF, compress(b"Exif\0\0"))]
+    files = {
+        f"default-{count}-tokens": build(Header(256, 256, count, key), even(1))
+        for count in (1, 2, 4, 8, 16, 32, 64, 128, 256, 3, 255)
+    }
+    return files | {
+        "default-scaled": build(Header(300, 200, 5, key, scaled=True), even(1)),
+        "default-scaled-chunks": build(Header(300, 200, 8, key, scaled=True), even(1), chunks),
+        "default-native": build(Header(2049, 200, 2, key), even(9)),
+        "default-overlap": build(Header(300, 200, 2, key, overlap=8), even(2)),
+        "default-grey": build(Header(256, 256, 2, key, grey=True), even(1)),
+        "default-levels": build(six, even(6), (), Allocation(24, LEVELS)),
+        "default-coded": coded,
+        "default-coded-cut": coded[:40],
+        "default-coded-levels": build(six, common(6), (), Allocation(255, LEVELS), tables),
+    }
+
+
+def valid_density() -> dict[str, bytes]:
+    """Files whose tiles are finer than their pictures."""
+    key, tables = DEFAULT_TOKEN_SET, tables_of(MODEL)
+    files = {}
+    for density in (2, 3, 4):
+        square = Header(256, 256, 4, key, scaled=True, density=density)
+        wide = Header(300, 200, 3, MODEL, scaled=True, density=density)
+        tiles = wide.grid.count
+        levels = tuple((15 - 3 * tile) % 16 for tile in range(tiles))
+        files |= {
+            f"density-{density}": build(square, even(density**2)),
+            f"density-{density}-named": build(wide, even(tiles)),
+            f"density-{density}-uneven": build(wide, even(tiles), (), Allocation(4 * tiles - 1)),
+            f"density-{density}-levels": build(
+                wide, common(tiles), (), Allocation(20 * tiles, levels), tables
+            ),
+        }
+    square = Header(256, 256, 5, key, scaled=True, density=2)
+    long = Header(16384, 1, 1, key, scaled=True, density=2)
+    small = Header(40, 30, 9, MODEL, grey=True, scaled=True, density=3)
+    alpha = [Chunk(ALPHA, pack_alpha(np.full((30, 40), 51, np.uint8)))]
+    whole, levels = files["density-2"], files["density-2-levels"]
+    return files | {
+        "density-2-cut-after-the-header": whole[:5],
+        "density-2-cut-in-a-token": whole[:15],
+        "density-2-cut-within-a-round": whole[:-9],
+        "density-2-levels-cut": levels[:-7],
+        "density-2-uneven-256x256": build(square, even(4), (), Allocation(18)),
+        "density-2-longest-side": build(long, even(long.grid.count)),
+        "density-3-one-tile-alpha-grey": build(small, even(1), alpha),
+        "density-4-one-pixel": build(Header(1, 1, 2, MODEL, scaled=True, density=4), even(1)),
     }
 
 
 def invalid() -> dict[str, tuple[bytes, str]]:
-    good = valid()
-    one, levels = good["one-tile"], good["levels"]
-    rare = np.full(4, 4095)
+    return invalid_beginnings() | invalid_headers() | invalid_sections()
 
-    def with_checksum(front: str) -> bytes:
-        data = bytes.fromhex(front)
-        return data + bytes([crc8(data)])
 
+def invalid_beginnings() -> dict[str, tuple[bytes, str]]:
+    one = valid()["one-tile"]
     return {
         "empty": (b"", "NotAnOdpFile"),
         "png": (b"\x89PNG\r\n\x1a\n" + bytes(20), "NotAnOdpFile"),
         "seven-bits": (bytes(octet & 0x7F for octet in one), "NotAnOdpFile"),
         "magic-alone": (one[:2], "DamagedFile"),
+        "version-alone": (one[:3], "DamagedFile"),
+        "version-0": (raw_header("0000 0 0 0 0", "00 00 0010"), "UnsupportedFile"),
+        "version-3": (one[:2] + b"\x30" + one[3:], "UnsupportedFile"),
         "header-cut": (one[:7], "DamagedFile"),
+        "default-header-cut": (valid()["default-64-tokens"][:4], "DamagedFile"),
         "header-bit-flipped": (one[:4] + b"\xa0" + one[5:], "DamagedFile"),
-        "version-3": (b"\x9d\x50\x30" + one[3:], "UnsupportedFile"),
-        "must-refuse": (with_checksum("9d502882a1b2c3") + one[8:], "UnsupportedFile"),
-        "reserved-code-of-tokens": (with_checksum("9d50208ba1b2c3") + one[8:], "UnsupportedFile"),
-        "reserved-layout": (with_checksum("9d5020c2a1b2c3 804030") + one[8:], "UnsupportedFile"),
-        "default-token-set-named": (with_checksum("9d50208297ace4") + one[8:], "DamagedFile"),
-        "4-tokens-in-full": (with_checksum("9d502089a1b2c303") + one[8:], "DamagedFile"),
-        "a-tile-with-an-allocation": (with_checksum("9d50208aa1b2c304") + one[8:], "DamagedFile"),
-        "overlap-of-0": (with_checksum("9d5020c2a1b2c3 804020") + one[8:], "DamagedFile"),
-        "density-2-not-scaled": (with_checksum("9d5020d2a1b2c3 804000") + one[8:], "DamagedFile"),
-        "density-4-too-wide": (
-            with_checksum("9d5020f0a1b2c3 0400 8020") + bytes(9),
-            "LimitExceeded",
+        "flag-flipped": (one[:2] + b"\x28" + one[3:], "DamagedFile"),
+        "density-flipped": (one[:3] + b"\x92" + one[4:], "DamagedFile"),
+    }
+
+
+def invalid_headers() -> dict[str, tuple[bytes, str]]:
+    """Headers with a right checksum; those that are not too large are followed by a payload."""
+
+    def header(*fields: str, payload: int = 6) -> bytes:
+        return raw_header("0010 0 0 0 0", *fields) + bytes(payload)
+
+    named, long, small = "10 00 0010", "01 00 0010", side(100) + side(100)
+    at_density_2 = "01 01 0010"
+    unsupported = {
+        "must-refuse": raw_header("0010 1 0 0 0", named, NAMED) + bytes(6),
+        "layout-3": header(long, small, "11"),
+        "density-with-layout-3": header(at_density_2, small, "11"),
+    } | {f"tokens-code-{code}": header("00 00", f"{code:04b}") for code in range(11, 16)}
+    damaged = {
+        "default-token-set-named": header(named, fingerprint(DEFAULT_TOKEN_SET)),
+        "explicit-4-tokens": header("00 00 1001", "00000011"),
+        "explicit-4-tokens-named": header("10 00 1001", NAMED, "00000011"),
+        "header-padding-not-zero": header(long, small, "00 0001"),
+        "256x256-long": header(long, side(256) + side(256), "00"),
+        "256x256-long-at-density-2": header(at_density_2, side(256) + side(256), "01", payload=24),
+        "256x256-with-allocation": header("00 00 1010", "00000011"),
+        "density-with-layout-0": header(at_density_2, small, "00"),
+        "density-with-layout-2": header(at_density_2, small, "10 0001"),
+        "overlap-of-0": header(long, small, "10 0000"),
+        "scaled-whole-tiles": header(long, side(512) + side(256), "01", payload=12),
+        "scaled-too-long": header(long, side(2049) + side(1), "01", payload=48),
+        "size-without-end": header(long, "0" * 400),
+    }
+    too_large = {
+        "side-too-long": header(long, side(32769) + side(1), "00", payload=0),
+        "side-too-long-at-density-2": header(at_density_2, side(1) + side(16385), "01", payload=0),
+        "too-many-pixels": Header(32768, 32768, 1, MODEL).pack(),
+        "too-many-pixels-at-density-2": (
+            Header(8192, 8193, 1, MODEL, scaled=True, density=2).pack()
         ),
-        "coded-of-another-model": (with_checksum("9d502482a1b2c4") + one[8:], "UnknownModel"),
-        "coded-no-token": (
-            Header(256, 256, 256, MODEL, entropy_coded=True).pack() + b"\xff" * 8,
-            "DamagedFile",
-        ),
-        "coded-too-long": (good["coded"] + b"\0", "DamagedFile"),
-        "coded-not-the-first-number": (
-            good["coded"][:-1] + bytes([good["coded"][-1] ^ 1]),
-            "DamagedFile",
-        ),
-        "coded-as-long-as-12-bits-each": (
-            with_checksum("9d502482a1b2c3") + tables_of(MODEL).encode(rare, np.arange(4)),
-            "DamagedFile",
-        ),
-        "too-long": (one + b"\0", "DamagedFile"),
-        "padding-not-zero": (good["one-tile-odd"][:-1] + b"\xff", "DamagedFile"),
-        "too-many-pixels": (Header(32768, 32768, 1, MODEL).pack(), "LimitExceeded"),
-        "critical-chunk": (
-            build(Header(256, 256, 1, MODEL), np.array([[5]]), [Chunk(0xF0, b"?")]),
-            "UnsupportedFile",
-        ),
-        "chunk-damaged": (
-            good["two-tiles-grey-chunks"].replace(b"note", b"nope"),
-            "DamagedFile",
-        ),
-        "one-tile-with-levels": (
-            Header(100, 100, 2, MODEL, has_allocation=True).pack()
-            + Allocation(2, (15,)).pack(1)
-            + bytes(3),
-            "DamagedFile",
-        ),
-        "fewer-tokens-than-tiles": (
-            Header(700, 300, 1, MODEL, has_allocation=True).pack()
-            + Allocation(3).pack(6)
-            + bytes(5),
-            "DamagedFile",
-        ),
-        "allocation-cut": (levels[:14], "DamagedFile"),
-        "allocation-damaged": (levels[:13] + b"\0" + levels[14:], "DamagedFile"),
+    }
+    return {
+        name: (data, error)
+        for error, files in (
+            ("UnsupportedFile", unsupported),
+            ("DamagedFile", damaged),
+            ("LimitExceeded", too_large),
+        )
+        for name, data in files.items()
+    }
+
+
+def invalid_sections() -> dict[str, tuple[bytes, str]]:
+    """Faults behind the header."""
+    good = valid()
+    one, levels = good["one-tile"], good["levels"]
+    coded, chunks = good["coded"], good["overlap-grey-chunks"]
+    start = len(Header(700, 300, 5, MODEL, has_allocation=True).pack())
+    other = Header(256, 256, 4, bytes.fromhex("a1b2c4"), entropy_coded=True)
+    four_coded = Header(256, 256, 4, MODEL, entropy_coded=True).pack()
+    all_coded = Header(256, 256, 256, MODEL, entropy_coded=True).pack()
+    one_tile = Header(100, 100, 2, MODEL, has_allocation=True).pack()
+    too_few = Header(700, 300, 1, MODEL, has_allocation=True).pack()
+    finer = Header(300, 200, 4, MODEL, scaled=True, density=3, has_allocation=True).pack()
+    rare = tables_of(MODEL).encode(np.full(4, 4095), np.arange(4))
+    critical = build(Header(256, 256, 1, MODEL), np.array([[5]]), [Chunk(0xF0, b"?")])
+    damaged = {
+        "coded-no-token": all_coded + b"\xff" * 8,
+        "coded-too-long": coded + b"\0",
+        "coded-not-the-first-number": coded[:-1] + bytes([coded[-1] ^ 1]),
+        "coded-as-long-as-12-bits-each": four_coded + rare,
+        "too-long": one + b"\0",
+        "too-long-at-density-2": good["density-2"] + b"\0",
+        "padding-not-zero": good["one-tile-odd"][:-1] + b"\xff",
+        "chunk-damaged": chunks.replace(b"note", b"nope"),
+        "one-tile-with-levels": one_tile + Allocation(2, (15,)).pack(1) + bytes(3),
+        "fewer-tokens-than-tiles": too_few + Allocation(3).pack(6) + bytes(5),
+        "allocation-cut": levels[: start + 1],
+        "allocation-damaged": levels[: start + 1] + b"\0" + levels[start + 2 :],
+        "allocation-not-needed-at-density-3": finer + Allocation(48).pack(12) + bytes(72),
+    }
+    return {name: (data, "DamagedFile") for name, data in damaged.items()} | {
+        "coded-of-another-token-set": (other.pack() + one[8:], "UnknownModel"),
+        "critical-chunk": (critical, "UnsupportedFile"),
     }
 
 
 def decoded(codec: Codec) -> dict[str, bytes]:
+    """Files of the default token set, of all kinds that are decoded differently."""
+    key, tables = DEFAULT_TOKEN_SET, tables_of(DEFAULT_TOKEN_SET)
     picture = Image.new("RGB", (400, 270), (40, 90, 160))
     draw = ImageDraw.Draw(picture)
     draw.ellipse((60, 30, 240, 170), (230, 180, 60))
     draw.rectangle((10, 120, 120, 190), (180, 40, 50))
     see_through = picture.resize((60, 40)).convert("RGBA")
     see_through.putalpha(Image.linear_gradient("L").resize((60, 40)))
-    two = codec.encode(picture, 16)
-    uneven = codec.encode(picture, Target(tokens=6, adaptive=True))
-    four = codec.encode(picture.resize((400, 400)), 8)
-    overlapping = Header(420, 400, 8, codec.model.key, overlap=32)
-    assert [codec.parse(data).header.grid.count for data in (two, four)] == [2, 4]
-    assert codec.parse(uneven).allocation.levels and overlapping.grid.count == 4
+
+    def encode(image: Image.Image, target: int | Target) -> bytes:
+        file = codec.parse(codec.encode(image, target))
+        header, rest = file.header, (file.chunks, file.allocation, tables)
+        default = Header.for_picture(*image.size, header.tokens_per_tile, key, header.grey)
+        return build(default, file.tokens, *rest)
+
+    two = encode(picture, 16)
+    four = encode(picture.resize((400, 400)), 8)
+    overlapping = Header(420, 400, 8, key, overlap=32)
+    at_density_2 = Header(200, 200, 8, key, scaled=True, density=2)
+    uneven = encode(picture, Target(tokens=6, adaptive=True))
+    assert [parse(data, tables_of=tables_of).header.grid.count for data in (two, four)] == [2, 4]
+    assert parse(uneven, tables_of=tables_of).allocation.levels
+    tokens = parse(four, tables_of=tables_of).tokens
+    finer = build(at_density_2, tokens, tables=tables)
     return {
         "two-tiles": two,
         "cut": two[:-5],
         "adaptive": uneven,
         "four-tiles": four,
-        "overlap": build(overlapping, codec.parse(four).tokens),
-        "density-2": codec.encode(picture.resize((256, 200)), 300),
-        "grey": codec.encode(picture.resize((64, 48)).convert("L"), 8),
-        "alpha": codec.encode(see_through, 8),
+        "overlap": build(overlapping, tokens, tables=tables),
+        "density-2": finer,
+        "density-2-cut": finer[:-8],
+        "grey": encode(picture.resize((64, 48)).convert("L"), 8),
+        "alpha": encode(see_through, 8),
     }
 
 
 def main() -> None:
     for name in ("valid", "invalid", "decoded"):
-        (NEW / name).mkdir(parents=True, exist_ok=True)
-        for old in (NEW / name).iterdir():
+        (FOLDER / name).mkdir(exist_ok=True, parents=True)
+        for old in (FOLDER / name).iterdir():
             old.unlink()
     for name, data in valid().items():
-        (NEW / "valid" / f"{name}.odp").write_bytes(data)
+        (FOLDER / "valid" / f"{name}.odp").write_bytes(data)
         text = json.dumps(facts(parse(data, tables_of=tables_of)))
-        (NEW / "valid" / f"{name}.json").write_text(text + "\n")
+        (FOLDER / "valid" / f"{name}.json").write_text(text + "\n")
     errors = {}
     for name, (data, error) in invalid().items():
-        (NEW / "invalid" / f"{name}.odp").write_bytes(data)
+        (FOLDER / "invalid" / f"{name}.odp").write_bytes(data)
         errors[name] = error
-    (NEW / "invalid" / "errors.json").write_text(json.dumps(errors, indent=1) + "\n")
+    (FOLDER / "invalid" / "errors.json").write_text(json.dumps(errors, indent=1) + "\n")
     codec = Codec(device="cpu")
     for name, data in decoded(codec).items():
-        (NEW / "decoded" / f"{name}.odp").write_bytes(data)
-    for file in sorted(HERE.glob("*/decoded/*.odp")):
-        codec.decode(file.read_bytes()).save(file.with_suffix(".png"), optimize=True)
+        (FOLDER / "decoded" / f"{name}.odp").write_bytes(data)
+        codec.decode(data).save(FOLDER / "decoded" / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
