@@ -1,6 +1,6 @@
 """One-D-Piece: pictures as short sequences of tokens of which any prefix decodes.
 
-    data = onedpiece.encode("in.png", tokens=64)   # about 96 bytes
+    data = onedpiece.encode("in.png", tokens=64)   # about 93 bytes
     image = onedpiece.decode(data)                 # a PIL image
     file = onedpiece.open("out.odp")               # size, tokens, chunks; no network
 
