@@ -141,7 +141,7 @@ def _cell(point: Point | None, metric: str, digits: int) -> str:
     if point is None:
         return "no file"
     score = f"{point.scores[metric]:.{digits}f}"
-    return score if point.complete else f"{score} ({point.pictures} of {point.of})"
+    return score if point.complete else f"{score} ({point.pictures} of {point.total})"
 
 
 if __name__ == "__main__":
