@@ -26,7 +26,7 @@ SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too
 EXPONENT = 0.7  # tokens grow with this power of the error, as measured (docs/format.md)
 DENSITIES = (1, 2)
 """Densities of the tiles that the encoder uses, as measured (docs/format.md)."""
-CROWDED = 0.6  # share of the possible tokens up to which finer tiles are never better
+CROWDED = 0.6  # share of the possible tokens up to which finer tiles are hardly ever better
 NO_LIMIT = 1 << 62  # bytes
 
 

@@ -146,9 +146,3 @@ class Distillation:
         decay = min(self.plan.ema_decay, (1 + self.step) / (10 + self.step))
         for name, value in self.network.state_dict().items():
             self.ema[name].lerp_(value, 1 - decay)
-
-    def averaged(self) -> NaturalDecoder:
-        """The student with its averaged weights, in evaluation mode on the CPU."""
-        network = self.student.to("cpu")
-        network.restore.load_state_dict(self.ema)
-        return network.eval()
