@@ -1,0 +1,79 @@
+/** The tokens of a file: docs/format.md, section "Payload". */
+
+import { sequence } from "./allocation.js";
+import { OdpError, damaged } from "./errors.js";
+import { parse } from "./file.js";
+import { decodeRanks } from "./range-decoder.js";
+
+const AFTER_THE_LAST = "the tokens are damaged, or there are bytes after the last one";
+
+/**
+ * Reads a file and its tokens, as far as these have arrived.
+ *
+ * A token set is needed only where the tokens are range coded. Memory grows with the bytes that
+ * are present, not with the number of tokens that the file announces. Throws an OdpError.
+ * @param {Uint8Array | ArrayBuffer} bytes the file; its end may be missing
+ * @param {import("./token-set.js").TokenSet} [tokenSet]
+ * @param {{maxPixels?: number}} [options] as of `parse`
+ */
+export function decodeTokens(bytes, tokenSet, options) {
+  const file = parse(bytes, options);
+  const { header, grid, allocation, payload } = file;
+  const stream = header.entropyCoded
+    ? readCoded(payload, allocation, grid.count, tablesOf(header.tokenSet, tokenSet))
+    : readPlain(payload, allocation.total);
+  return {
+    ...file,
+    tokens: distribute(stream, allocation, grid.count),
+    arrived: stream.length,
+    isTruncated: stream.length < allocation.total,
+  };
+}
+
+function tablesOf(key, tokenSet) {
+  if (!tokenSet?.keys.includes(key)) {
+    throw new OdpError("unknown-token-set", `the file needs the token set ${key}`);
+  }
+  if (tokenSet.tables) return tokenSet.tables;
+  throw damaged("the tokens are entropy-coded, but their token set has no tables");
+}
+
+/** Tokens of 12 bits. */
+function readPlain(data, total) {
+  if (data.length > plainSize(total)) throw damaged("there are bytes after the last token");
+  const arrived = Math.min(total, Math.floor((8 * data.length) / 12));
+  if (arrived === total && total % 2 && data[data.length - 1] & 0xf) {
+    throw damaged("the padding after the last token is not zero");
+  }
+  return Uint16Array.from({ length: arrived }, (_, index) => {
+    const place = (3 * index) >> 1;
+    return index % 2
+      ? ((data[place] & 0xf) << 8) | data[place + 1]
+      : (data[place] << 4) | (data[place + 1] >> 4);
+  });
+}
+
+/** Tokens of the range coder. */
+function readCoded(data, allocation, tiles, tables) {
+  const { total } = allocation;
+  if (data.length >= plainSize(total)) throw damaged(AFTER_THE_LAST);
+  const { position } = sequence(allocation, tiles, Math.min(total, tables.most(data.length)));
+  const { ranks, exact } = decodeRanks(data, position, tables);
+  if (ranks.length === total && !exact) throw damaged(AFTER_THE_LAST);
+  return ranks.map((rank, index) => tables.codes[position[index]]?.[rank] ?? rank);
+}
+
+/** The tokens of each tile, in order. */
+function distribute(stream, allocation, tiles) {
+  const { tile } = sequence(allocation, tiles, stream.length);
+  const counts = new Uint16Array(tiles);
+  for (const index of tile) counts[index]++;
+  const tokens = Array.from(counts, (count) => new Uint16Array(count));
+  counts.fill(0);
+  tile.forEach((index, place) => {
+    tokens[index][counts[index]++] = stream[place];
+  });
+  return tokens;
+}
+
+const plainSize = (total) => Math.ceil((total * 12) / 8);

@@ -1,0 +1,116 @@
+/** The file of a token set: docs/format.md, section "Token sets". */
+
+import { asBytes } from "./bits.js";
+import { OdpError } from "./errors.js";
+import { DEFAULT_TOKEN_SET } from "./header.js";
+import { CODES, Tables } from "./tables.js";
+
+const LONGEST_INDEX = 1 << 24;
+const POSITIONS = 256;
+const TYPES = { I32: [4, asIs(Int32Array)], F32: [4, asIs(Float32Array)], F16: [2, halves] };
+
+/** How version 1 names `onedpiece-1`. */
+const DEFAULT_IN_VERSION_1 = "f05218";
+
+/**
+ * @typedef {object} TokenSet
+ * @property {string[]} keys by which files name it: 3 bytes, hexadecimal
+ * @property {Tables | null} tables null if its tokens are never range coded
+ * @property {Spectral | null} spectral null if its tokens are not spectral
+ */
+
+/**
+ * What the tokens of a spectral token set mean. The arrays are those of the file.
+ * @typedef {object} Spectral
+ * @property {number} frequencies for each axis
+ * @property {number} dim coefficients of a token
+ * @property {Uint8Array} blockOf the block of each position
+ * @property {Record<string, Int32Array | Float32Array>} arrays
+ */
+
+/**
+ * Reads `token-set.safetensors`.
+ *
+ * Throws an OdpError for a file that is damaged.
+ * @param {Uint8Array | ArrayBuffer} bytes
+ * @param {string[]} [keys] of this token set; those of `onedpiece-1` by default
+ * @returns {TokenSet}
+ */
+export function readTokenSet(bytes, keys = [DEFAULT_TOKEN_SET, DEFAULT_IN_VERSION_1]) {
+  const tensor = openSafetensors(asBytes(bytes));
+  const [sizes, frequency] = [tensor("block_sizes"), tensor("frequency")];
+  const order = tensor("code_order")?.data ?? null;
+  const tables = sizes && frequency ? new Tables(frequency.data, sizes.data, order) : null;
+  return { keys, tables, spectral: tables && readSpectral(tensor, sizes.data) };
+}
+
+function readSpectral(tensor, blockSizes) {
+  const names = ["class_of", "class_mean", "order", "scale", "codebooks", "colour"];
+  const tensors = names.map(tensor);
+  if (tensors.includes(null)) return null;
+  const [, mean, order, , codebooks] = tensors;
+  const [classes, size] = mean.shape;
+  const dim = order.shape.at(-1);
+  const frequencies = Math.round(Math.sqrt(size / 3));
+  const shapes = [
+    [CODES],
+    [classes, 3 * frequencies ** 2],
+    [classes, POSITIONS, dim],
+    [classes, POSITIONS],
+    [CODES * blockSizes.length, dim],
+    [3, 3],
+  ];
+  check(tensors.every(({ shape }, index) => `${shape}` === `${shapes[index]}`));
+  check(tensors[0].data.every((label) => label >= 0 && label < classes));
+  check(order.data.every((coefficient) => coefficient >= 0 && coefficient < size));
+  const blockOf = Array.from(blockSizes).flatMap((length, block) => Array(length).fill(block));
+  const arrays = Object.fromEntries(names.map((name, index) => [name, tensors[index].data]));
+  return { frequencies, dim, blockOf: Uint8Array.from(blockOf), arrays };
+}
+
+/** A function from the name of an array to its shape and numbers, or to null. */
+function openSafetensors(bytes) {
+  check(bytes.length >= 8);
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const start = 8 + length;
+  check(length <= LONGEST_INDEX && start <= bytes.length);
+  const index = parseJson(bytes.subarray(8, start));
+  return (name) => {
+    const entry = index[`quantize.${name}`];
+    if (!entry) return null;
+    const { dtype, shape, data_offsets: offsets } = entry;
+    const [size, convert] = TYPES[dtype] ?? [];
+    check(size && Array.isArray(shape) && shape.every(isSize) && Array.isArray(offsets));
+    const [from, to] = offsets;
+    check(isSize(from) && isSize(to) && from <= to && start + to <= bytes.length);
+    check(to - from === shape.reduce((product, side) => product * side, size));
+    return { shape, data: convert(bytes.slice(start + from, start + to).buffer) };
+  };
+}
+
+function parseJson(bytes) {
+  try {
+    return Object(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    return check(false);
+  }
+}
+
+function asIs(Type) {
+  return (buffer) => new Type(buffer);
+}
+
+/** Numbers of 16 bits, widened. */
+function halves(buffer) {
+  return Float32Array.from(new Uint16Array(buffer), (half) => {
+    const [sign, exponent, fraction] = [half >> 15 ? -1 : 1, (half >> 10) & 31, half & 1023];
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
+  });
+}
+
+const isSize = (number) => Number.isSafeInteger(number) && number >= 0;
+
+function check(condition) {
+  if (!condition) throw new OdpError("bad-token-set", "the file of the token set is damaged");
+}
