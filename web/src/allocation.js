@@ -51,30 +51,21 @@ function readLevels(bits, tiles) {
  * @param {number} arrived how many tokens
  */
 export function sequence({ levels }, tiles, arrived) {
-  const tile = new Uint16Array(arrived);
-  const position = new Uint8Array(arrived);
-  if (!levels) {
-    for (let index = 0; index < arrived; index++) {
-      tile[index] = index % tiles;
-      position[index] = Math.floor(index / tiles);
-    }
-    return { tile, position };
-  }
+  const intervals = Array.from({ length: tiles }, (_, tile) => INTERVALS[levels ? levels[tile] : 0]);
   // Sorted by time, and by tile where the time is the same.
-  const intervals = Array.from(levels, (level) => INTERVALS[level]);
-  const keys = timesOf(intervals, arrived).sort();
-  for (let index = 0; index < arrived; index++) {
-    tile[index] = keys[index] % tiles;
-    position[index] = Math.floor(keys[index] / tiles) / intervals[tile[index]];
-  }
+  const keys = timesOf(intervals, arrived).sort().subarray(0, arrived);
+  const tile = Uint16Array.from(keys, (key) => key % tiles);
+  const position = Uint8Array.from(keys, (key, index) => {
+    return Math.floor(key / tiles) / intervals[tile[index]];
+  });
   return { tile, position };
 }
 
 /** time * tiles + tile of at least the first `arrived` tokens, unsorted; exact below 2^53. */
 function timesOf(intervals, arrived) {
   const tiles = intervals.length;
-  const countAt = (time) => (interval) => Math.min(MAX_TOKENS, Math.floor(time / interval) + 1);
-  const numberAt = (time) => intervals.map(countAt(time)).reduce((sum, count) => sum + count, 0);
+  const countAt = (time, interval) => Math.min(MAX_TOKENS, Math.floor(time / interval) + 1);
+  const numberAt = (time) => intervals.reduce((sum, interval) => sum + countAt(time, interval), 0);
   let [early, late] = [-1, (MAX_TOKENS - 1) * INTERVALS[0]];
   while (late - early > 1) {
     const middle = Math.floor((early + late) / 2);
@@ -84,8 +75,8 @@ function timesOf(intervals, arrived) {
   const keys = new Float64Array(numberAt(late));
   let next = 0;
   intervals.forEach((interval, tile) => {
-    const count = countAt(late)(interval);
-    for (let index = 0; index < count; index++) keys[next++] = index * interval * tiles + tile;
+    const end = next + countAt(late, interval);
+    for (let time = 0; next < end; time += interval) keys[next++] = time * tiles + tile;
   });
   return keys;
 }

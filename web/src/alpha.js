@@ -26,34 +26,25 @@ export function decodeAlpha({ header: { width, height }, chunks }) {
     throw damaged("the transparency of the picture is damaged");
   }
   const opacity = plane.map((value) => Math.round((255 * value) / steps));
-  return cell === 1 ? opacity : enlarge(opacity, columns, rows, cell, width, height);
+  const columnsOfPixels = enlarge(opacity, columns, cell, width);
+  return enlarge(columnsOfPixels, rows, cell, height);
 }
 
-/** Interpolates linearly between the centres of cells, first along rows, then along columns. */
-function enlarge(plane, columns, rows, cell, width, height) {
-  const wide = new Uint8Array(width * rows);
-  for (let x = 0; x < width; x++) {
-    const [left, right, weight] = neighbours(x, cell, columns);
+/**
+ * Makes rows of cells longer, with linear interpolation between the centres of cells, and turns
+ * rows into columns. Done twice, it enlarges a plane.
+ */
+function enlarge(plane, cells, cell, pixels) {
+  const rows = plane.length / cells;
+  const wide = new Uint8Array(rows * pixels);
+  for (let x = 0; x < pixels; x++) {
+    const place = (x + 0.5) / cell - 0.5; // 0 at the centre of the first cell
+    const left = Math.floor(place);
+    const [before, after] = [Math.max(0, left), Math.min(cells - 1, left + 1)];
     for (let row = 0; row < rows; row++) {
-      const start = row * columns;
-      wide[row * width + x] = between(plane[start + left], plane[start + right], weight);
+      const [first, second] = [plane[row * cells + before], plane[row * cells + after]];
+      wide[x * rows + row] = Math.round(first + (second - first) * (place - left));
     }
   }
-  const full = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const [upper, lower, weight] = neighbours(y, cell, rows);
-    for (let x = 0; x < width; x++) {
-      full[y * width + x] = between(wide[upper * width + x], wide[lower * width + x], weight);
-    }
-  }
-  return full;
+  return wide;
 }
-
-/** The two cells between whose centres a pixel lies, and the weight of the second one. */
-function neighbours(pixel, cell, cells) {
-  const place = (pixel + 0.5) / cell - 0.5;
-  const before = Math.floor(place);
-  return [Math.max(0, before), Math.min(cells - 1, before + 1), place - before];
-}
-
-const between = (first, second, weight) => Math.round(first + (second - first) * weight);

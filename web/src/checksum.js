@@ -15,13 +15,13 @@ export function crc8(data) {
 
 const CRC32 = Uint32Array.from({ length: 256 }, (_, octet) => {
   let remainder = octet;
-  for (let bit = 0; bit < 8; bit++) remainder = (remainder >>> 1) ^ (remainder & 1 ? 0xedb88320 : 0);
+  for (let bit = 0; bit < 8; bit++) remainder = (remainder >>> 1) ^ (0xedb88320 & -(remainder & 1));
   return remainder;
 });
 
 /**
  * CRC-32 of all arrays one after the other, as in zip and PNG.
- * @param {...Uint8Array} parts
+ * @param {...Iterable<number>} parts
  */
 export function crc32(...parts) {
   let remainder = 0xffffffff;

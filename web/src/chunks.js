@@ -20,31 +20,26 @@ const LENGTH_BYTES = 4;
  * @param {number} start
  */
 export function readChunks(data, start) {
-  const count = take(data, start, 1)[0];
+  const [count] = take(data, start, 1);
   if (count < 1 || count > MAX_CHUNKS) throw damaged(`the file claims to have ${count} chunks`);
   const chunks = [];
   let end = start + 1;
-  while (chunks.length < count) {
-    const chunk = readChunk(data, end);
-    chunks.push({ kind: chunk.kind, data: chunk.data });
-    end = chunk.end;
-  }
+  while (chunks.length < count) ({ chunk: chunks[chunks.length], end } = readChunk(data, end));
   return { chunks, end };
 }
 
 function readChunk(data, start) {
-  const kind = take(data, start, 1);
+  const [kind] = take(data, start, 1);
   const length = readLength(data, start + 1);
   const checksum = take(data, length.end, 4).reduce((value, octet) => 256 * value + octet, 0);
   const content = take(data, length.end + 4, length.value);
-  if (crc32(kind, content) !== checksum) {
+  if (crc32([kind], content) !== checksum) {
     throw damaged("a chunk is damaged: its checksum does not match");
   }
-  if (kind[0] & CRITICAL && kind[0] !== ALPHA) {
-    const name = `0x${kind[0].toString(16)}`;
-    throw new OdpError("unsupported", `chunks of kind ${name} need a newer reader`);
+  if (kind & CRITICAL && kind !== ALPHA) {
+    throw new OdpError("unsupported", `chunks of kind ${kind} need a newer reader`);
   }
-  return { kind: kind[0], data: content, end: length.end + 4 + length.value };
+  return { chunk: { kind, data: content }, end: length.end + 4 + length.value };
 }
 
 /** An unsigned LEB128 number in its shortest form. */
@@ -52,13 +47,13 @@ function readLength(data, start) {
   let [value, end, octet] = [0, start, 0];
   do {
     if (end === start + LENGTH_BYTES) throw damaged("the length of a chunk is too long");
-    octet = take(data, end, 1)[0];
+    [octet] = take(data, end, 1);
     value |= (octet & 0x7f) << (7 * (end - start));
     end++;
   } while (octet & 0x80);
   if (value > MAX_BYTES) throw new OdpError("too-large", `a chunk claims ${value} bytes`);
   if (octet === 0 && end > start + 1) {
-    throw damaged("the length of a chunk is not in its shortest form");
+    throw damaged("the length of a chunk is too long");
   }
   return { value, end };
 }

@@ -22,3 +22,7 @@ export class OdpError extends Error {
 
 /** @param {string} message */
 export const damaged = (message) => new OdpError("damaged", message);
+
+export function checkTokenSet(condition) {
+  if (!condition) throw new OdpError("bad-token-set", "the file of the token set is damaged");
+}

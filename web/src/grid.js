@@ -7,7 +7,7 @@ const SLACK = 64; // pixels; a scaled side that exceeds its tiles by more gets a
 
 /**
  * Columns and rows of tiles, their number, and the distance between two in pixels.
- * @param {{width: number, height: number, density: number, scaled: boolean, overlap: number}} header
+ * @param {import("./index.js").Header} header
  */
 export function gridOf({ width, height, density, scaled, overlap }) {
   const stride = TILE - overlap;

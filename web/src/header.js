@@ -28,15 +28,11 @@ export function readHeader(data) {
   const version = bits.read(4);
   const readFields = READERS[version];
   if (!readFields) {
-    const advice = "either the file is newer or its header is damaged";
-    throw new OdpError("unsupported", `the file has format version ${version}: ${advice}`);
+    const what = `format version ${version}, or the header is damaged`;
+    throw new OdpError("unsupported", `the file needs a newer reader: ${what}`);
   }
   const mustRefuse = bits.readFlag();
-  const flags = {
-    entropyCoded: bits.readFlag(),
-    grey: bits.readFlag(),
-    hasChunks: bits.readFlag(),
-  };
+  const [entropyCoded, grey, hasChunks] = [bits.readFlag(), bits.readFlag(), bits.readFlag()];
   const { reserved, canonical, ...fields } = readFields(bits);
   const padded = bits.align();
   const end = bits.nextByte + 1;
@@ -44,7 +40,7 @@ export function readHeader(data) {
     throw damaged("the header is damaged: its checksum does not match");
   }
   if (mustRefuse || reserved) throw new OdpError("unsupported", "the file needs a newer reader");
-  const header = { version, ...flags, ...fields };
+  const header = { version, ...fields, grey, entropyCoded, hasChunks };
   const { width, height, density } = header;
   if (density * Math.max(width, height) > MAX_SIDE) {
     throw new OdpError("too-large", `${width}x${height} pixels at density ${density} are too many`);

@@ -5,6 +5,7 @@ import { OdpError, damaged } from "./errors.js";
 import { parse } from "./file.js";
 import { decodeRanks } from "./range-decoder.js";
 
+const TOKEN_BITS = 12;
 const AFTER_THE_LAST = "the tokens are damaged, or there are bytes after the last one";
 
 /**
@@ -19,14 +20,18 @@ const AFTER_THE_LAST = "the tokens are damaged, or there are bytes after the las
 export function decodeTokens(bytes, tokenSet, options) {
   const file = parse(bytes, options);
   const { header, grid, allocation, payload } = file;
-  const stream = header.entropyCoded
-    ? readCoded(payload, allocation, grid.count, tablesOf(header.tokenSet, tokenSet))
-    : readPlain(payload, allocation.total);
+  const { total } = allocation;
+  const tables = header.entropyCoded ? tablesOf(header.tokenSet, tokenSet) : null;
+  const most = tables ? tables.most(payload.length) : (8 * payload.length) / TOKEN_BITS;
+  const order = sequence(allocation, grid.count, Math.min(total, Math.floor(most)));
+  const stream = tables
+    ? readCoded(payload, order.position, total, tables)
+    : readPlain(payload, order.position.length, total);
   return {
     ...file,
-    tokens: distribute(stream, allocation, grid.count),
+    tokens: distribute(stream, order.tile, grid.count),
     arrived: stream.length,
-    isTruncated: stream.length < allocation.total,
+    isTruncated: stream.length < total,
   };
 }
 
@@ -39,9 +44,8 @@ function tablesOf(key, tokenSet) {
 }
 
 /** Tokens of 12 bits. */
-function readPlain(data, total) {
+function readPlain(data, arrived, total) {
   if (data.length > plainSize(total)) throw damaged("there are bytes after the last token");
-  const arrived = Math.min(total, Math.floor((8 * data.length) / 12));
   if (arrived === total && total % 2 && data[data.length - 1] & 0xf) {
     throw damaged("the padding after the last token is not zero");
   }
@@ -54,26 +58,18 @@ function readPlain(data, total) {
 }
 
 /** Tokens of the range coder. */
-function readCoded(data, allocation, tiles, tables) {
-  const { total } = allocation;
+function readCoded(data, positions, total, tables) {
   if (data.length >= plainSize(total)) throw damaged(AFTER_THE_LAST);
-  const { position } = sequence(allocation, tiles, Math.min(total, tables.most(data.length)));
-  const { ranks, exact } = decodeRanks(data, position, tables);
+  const { ranks, exact } = decodeRanks(data, positions, tables);
   if (ranks.length === total && !exact) throw damaged(AFTER_THE_LAST);
-  return ranks.map((rank, index) => tables.codes[position[index]]?.[rank] ?? rank);
+  return ranks.map((rank, index) => tables.at[positions[index]].codes?.[rank] ?? rank);
 }
 
 /** The tokens of each tile, in order. */
-function distribute(stream, allocation, tiles) {
-  const { tile } = sequence(allocation, tiles, stream.length);
-  const counts = new Uint16Array(tiles);
-  for (const index of tile) counts[index]++;
-  const tokens = Array.from(counts, (count) => new Uint16Array(count));
-  counts.fill(0);
-  tile.forEach((index, place) => {
-    tokens[index][counts[index]++] = stream[place];
-  });
-  return tokens;
+function distribute(stream, tileOf, tiles) {
+  const tokens = Array.from({ length: tiles }, () => []);
+  stream.forEach((token, index) => tokens[tileOf[index]].push(token));
+  return tokens.map((ofTile) => Uint16Array.from(ofTile));
 }
 
-const plainSize = (total) => Math.ceil((total * 12) / 8);
+const plainSize = (total) => Math.ceil((total * TOKEN_BITS) / 8);

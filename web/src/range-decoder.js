@@ -27,7 +27,7 @@ export function decodeRanks(data, positions, tables) {
   // can add to it.
   let [value, unknown] = window(data, 0, STATE_BYTES);
   for (const position of positions) {
-    const cumulative = tables.cumulative[position];
+    const { cumulative } = tables.at[position];
     const scale = width >> PRECISION_BITS;
     const share = Number(value / scale);
     if (share >= 1 << PRECISION) throw damaged("the tokens are damaged");

@@ -1,6 +1,6 @@
 /** The frequencies of tokens: docs/format.md, section "Tables". */
 
-import { OdpError } from "./errors.js";
+import { checkTokenSet as check } from "./errors.js";
 
 /** The frequencies of all codes add up to 2 to the power of this. */
 export const PRECISION = 24;
@@ -22,17 +22,20 @@ export class Tables {
    *   code is its own rank
    */
   constructor(frequency, blockSizes, order = null) {
-    const blocks = blockSizes.length;
     const sizes = Array.from(blockSizes);
     check(sizes.every(isPositive) && sum(sizes) === POSITIONS);
-    check(frequency.length === GROUPS * blocks);
-    check(!order || order.length === CODES * blocks);
-    const rows = sizes.map((_, block) => row(frequency, block));
-    /** For each position, where the interval of each rank begins, and 2^24. */
-    this.cumulative = sizes.flatMap((size, block) => Array(size).fill(rows[block].cumulative));
-    /** For each position, the code of each rank; undefined if it is the rank. */
-    this.codes = sizes.flatMap((size, block) => Array(size).fill(order && codes(order, block)));
-    this.leastBits = PRECISION - Math.log2(Math.max(...rows.map(({ largest }) => largest)));
+    check(frequency.length === GROUPS * sizes.length);
+    check(!order || order.length === CODES * sizes.length);
+    const blocks = sizes.map((_, block) => ({
+      ...readFrequencies(slice(frequency, GROUPS, block)),
+      codes: order && readCodes(slice(order, CODES, block)),
+    }));
+    /**
+     * The table of each position. `cumulative` has the start of each rank, and 2^24 at the end;
+     * `codes` the code of each rank, or it is null.
+     */
+    this.at = sizes.flatMap((size, block) => Array(size).fill(blocks[block]));
+    this.leastBits = PRECISION - Math.log2(Math.max(...blocks.map(({ largest }) => largest)));
   }
 
   /** An upper bound for the number of tokens in so many bytes. */
@@ -41,8 +44,10 @@ export class Tables {
   }
 }
 
-function row(frequency, block) {
-  const groups = Array.from({ length: GROUPS }, (_, group) => frequency[GROUPS * block + group]);
+const slice = (array, length, block) =>
+  Array.prototype.slice.call(array, length * block, length * (block + 1));
+
+function readFrequencies(groups) {
   check(groups.every(isPositive) && sum(groups) === TOTAL);
   const cumulative = new Uint32Array(CODES + 1);
   let [code, largest] = [0, 0];
@@ -56,15 +61,10 @@ function row(frequency, block) {
   return { cumulative, largest };
 }
 
-function codes(order, block) {
-  const those = Uint16Array.from({ length: CODES }, (_, rank) => order[CODES * block + rank]);
-  check(those.slice().sort().every((code, index) => code === index));
-  return those;
+function readCodes(codes) {
+  check([...codes].sort((one, other) => one - other).every((code, index) => code === index));
+  return codes;
 }
 
 const isPositive = (number) => Number.isInteger(number) && number > 0;
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-
-function check(condition) {
-  if (!condition) throw new OdpError("bad-token-set", "the entropy tables do not add up");
-}

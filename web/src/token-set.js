@@ -1,13 +1,13 @@
 /** The file of a token set: docs/format.md, section "Token sets". */
 
 import { asBytes } from "./bits.js";
-import { OdpError } from "./errors.js";
+import { checkTokenSet as check } from "./errors.js";
 import { DEFAULT_TOKEN_SET } from "./header.js";
 import { CODES, Tables } from "./tables.js";
 
 const LONGEST_INDEX = 1 << 24;
 const POSITIONS = 256;
-const TYPES = { I32: [4, asIs(Int32Array)], F32: [4, asIs(Float32Array)], F16: [2, halves] };
+const TYPES = { I32: [4, ints], F32: [4, floats], F16: [2, halves] };
 
 /** How version 1 names `onedpiece-1`. */
 const DEFAULT_IN_VERSION_1 = "f05218";
@@ -24,7 +24,7 @@ const DEFAULT_IN_VERSION_1 = "f05218";
  * @typedef {object} Spectral
  * @property {number} frequencies for each axis
  * @property {number} dim coefficients of a token
- * @property {Uint8Array} blockOf the block of each position
+ * @property {number[]} blockOf the block of each position
  * @property {Record<string, Int32Array | Float32Array>} arrays
  */
 
@@ -45,27 +45,29 @@ export function readTokenSet(bytes, keys = [DEFAULT_TOKEN_SET, DEFAULT_IN_VERSIO
 }
 
 function readSpectral(tensor, blockSizes) {
-  const names = ["class_of", "class_mean", "order", "scale", "codebooks", "colour"];
-  const tensors = names.map(tensor);
-  if (tensors.includes(null)) return null;
-  const [, mean, order, , codebooks] = tensors;
+  const [mean, order] = [tensor("class_mean"), tensor("order")];
+  if (!mean || !order) return null;
   const [classes, size] = mean.shape;
   const dim = order.shape.at(-1);
   const frequencies = Math.round(Math.sqrt(size / 3));
-  const shapes = [
-    [CODES],
-    [classes, 3 * frequencies ** 2],
-    [classes, POSITIONS, dim],
-    [classes, POSITIONS],
-    [CODES * blockSizes.length, dim],
-    [3, 3],
-  ];
-  check(tensors.every(({ shape }, index) => `${shape}` === `${shapes[index]}`));
-  check(tensors[0].data.every((label) => label >= 0 && label < classes));
-  check(order.data.every((coefficient) => coefficient >= 0 && coefficient < size));
+  const shapes = {
+    class_of: [CODES],
+    class_mean: [classes, 3 * frequencies ** 2],
+    order: [classes, POSITIONS, dim],
+    scale: [classes, POSITIONS],
+    codebooks: [CODES * blockSizes.length, dim],
+    colour: [3, 3],
+  };
+  const arrays = {};
+  for (const [name, shape] of Object.entries(shapes)) {
+    const found = tensor(name);
+    check(`${found?.shape}` === `${shape}`);
+    arrays[name] = found.data;
+  }
+  check(arrays.class_of.every((label) => label >= 0 && label < classes));
+  check(arrays.order.every((coefficient) => coefficient >= 0 && coefficient < size));
   const blockOf = Array.from(blockSizes).flatMap((length, block) => Array(length).fill(block));
-  const arrays = Object.fromEntries(names.map((name, index) => [name, tensors[index].data]));
-  return { frequencies, dim, blockOf: Uint8Array.from(blockOf), arrays };
+  return { frequencies, dim, blockOf, arrays };
 }
 
 /** A function from the name of an array to its shape and numbers, or to null. */
@@ -96,21 +98,20 @@ function parseJson(bytes) {
   }
 }
 
-function asIs(Type) {
-  return (buffer) => new Type(buffer);
+function ints(buffer) {
+  return new Int32Array(buffer);
 }
 
-/** Numbers of 16 bits, widened. */
+function floats(buffer) {
+  return new Float32Array(buffer);
+}
+
+/** Finite numbers of 16 bits, widened. */
 function halves(buffer) {
   return Float32Array.from(new Uint16Array(buffer), (half) => {
     const [sign, exponent, fraction] = [half >> 15 ? -1 : 1, (half >> 10) & 31, half & 1023];
-    if (exponent === 31) return fraction ? NaN : sign * Infinity;
     return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
   });
 }
 
 const isSize = (number) => Number.isSafeInteger(number) && number >= 0;
-
-function check(condition) {
-  if (!condition) throw new OdpError("bad-token-set", "the file of the token set is damaged");
-}

@@ -9,33 +9,39 @@ import { BackwardBits, Huffman, States, check, little } from "./zstd-codes.js";
 
 const MAX_WINDOW = 1 << 27;
 const MAX_BLOCK = 1 << 17;
-const RAW = 0; // types of blocks and of literals
-const REPEATED = 1;
+const RAW = 0; // types of blocks and of literals; 1 is a byte that is repeated
 const COMPRESSED = 2;
 
 const times = (count, value) => Array(count).fill(value);
 
 // What a sequence holds, in the order of the tables in a block. The values of a code begin where
 // those of the last one end, and have extra bits.
-const LITERALS = {
-  accuracy: 9,
-  usual: new States([4, 3, ...times(11, 2), 1, 1, 1, ...times(9, 2), 3, 2, ...times(5, 1), ...times(4, -1)], 6),
-  ...valuesOf(0, [...times(16, 0), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
-};
-const OFFSETS = {
-  accuracy: 8,
-  usual: new States([...times(6, 1), 2, 2, 2, ...times(15, 1), ...times(5, -1)], 5),
-  ...valuesOf(1, Array.from({ length: 32 }, (_, code) => code)),
-};
-const MATCHES = {
-  accuracy: 9,
-  usual: new States([1, 4, 3, ...times(6, 2), ...times(37, 1), ...times(7, -1)], 6),
-  ...valuesOf(3, [...times(32, 0), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
-};
+const FEW_BITS = [1, 1, 1, 1, 2, 2, 3, 3, 4];
+const MANY_BITS = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const LITERALS = kindOf(
+  [...times(16, 0), ...FEW_BITS, 6, ...MANY_BITS],
+  0,
+  new States([4, 3, ...times(11, 2), 1, 1, 1, ...times(9, 2), 3, 2, 1, 1, 1, 1, 1, ...times(4, -1)], 6),
+  9,
+);
+const OFFSETS = kindOf(
+  Array.from({ length: 32 }, (_, code) => code),
+  1,
+  new States([...times(6, 1), 2, 2, 2, ...times(15, 1), ...times(5, -1)], 5),
+  8,
+);
+const MATCHES = kindOf(
+  [...times(32, 0), ...FEW_BITS, 4, 5, ...MANY_BITS],
+  3,
+  new States([1, 4, 3, ...times(6, 2), ...times(37, 1), ...times(7, -1)], 6),
+  9,
+);
 
-function valuesOf(first, bits) {
+/** Extra bits of each code, the value of the first code, the usual table, most bits of another. */
+function kindOf(bits, first, usual, accuracy) {
   let next = first;
-  return { bits, bases: bits.map((count) => (next += 2 ** count) - 2 ** count) };
+  const bases = bits.map((count) => (next += 2 ** count) - 2 ** count);
+  return { bits, bases, usual, accuracy };
 }
 
 /**
@@ -79,13 +85,23 @@ function readFrameHeader(frame) {
 
 /** Appends the contents of a block; returns how many bytes of the data it takes. */
 function readBlock(data, type, size, state) {
-  const bytes = type === REPEATED ? 1 : size;
-  check(type <= COMPRESSED && size <= state.most && bytes <= data.length);
-  const block = data.subarray(0, bytes);
-  if (type === RAW) state.out.append(block);
-  else if (type === REPEATED) state.out.append(new Uint8Array(size).fill(block[0]));
-  else readCompressed(block, state);
-  return bytes;
+  check(type <= COMPRESSED && size <= state.most);
+  if (type < COMPRESSED) {
+    const plain = readPlain(data, 0, type, size);
+    state.out.append(plain.data);
+    return plain.end;
+  }
+  check(size <= data.length);
+  readCompressed(data.subarray(0, size), state);
+  return size;
+}
+
+/** Bytes as they are, or one byte that is repeated. */
+function readPlain(data, start, type, size) {
+  const end = start + (type === RAW ? size : 1);
+  check(end <= data.length);
+  const bytes = data.subarray(start, end);
+  return { data: type === RAW ? bytes : new Uint8Array(size).fill(bytes[0]), end };
 }
 
 function readCompressed(block, state) {
@@ -101,10 +117,8 @@ function readLiterals(block, state) {
   if (type < COMPRESSED) {
     const bytes = [1, 2, 1, 3][format];
     const size = little(block, 0, bytes) >> (bytes === 1 ? 3 : 4);
-    const end = bytes + (type === RAW ? size : 1);
-    check(size <= state.most && end <= block.length);
-    const data = block.subarray(bytes, end);
-    return { data: type === RAW ? data : new Uint8Array(size).fill(data[0]), end };
+    check(size <= state.most);
+    return readPlain(block, bytes, type, size);
   }
   const bytes = [3, 3, 4, 5][format];
   const range = 2 ** [10, 10, 14, 18][format];
