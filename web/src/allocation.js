@@ -51,7 +51,8 @@ function readLevels(bits, tiles) {
  * @param {number} arrived how many tokens
  */
 export function sequence({ levels }, tiles, arrived) {
-  const intervals = Array.from({ length: tiles }, (_, tile) => INTERVALS[levels ? levels[tile] : 0]);
+  const levelOf = levels ?? new Uint8Array(tiles);
+  const intervals = Array.from(levelOf, (level) => INTERVALS[level]);
   // Sorted by time, and by tile where the time is the same.
   const keys = timesOf(intervals, arrived).sort().subarray(0, arrived);
   const tile = Uint16Array.from(keys, (key) => key % tiles);
@@ -65,7 +66,7 @@ export function sequence({ levels }, tiles, arrived) {
 function timesOf(intervals, arrived) {
   const tiles = intervals.length;
   const countAt = (time, interval) => Math.min(MAX_TOKENS, Math.floor(time / interval) + 1);
-  const numberAt = (time) => intervals.reduce((sum, interval) => sum + countAt(time, interval), 0);
+  const numberAt = (time) => intervals.reduce((sum, each) => sum + countAt(time, each), 0);
   let [early, late] = [-1, (MAX_TOKENS - 1) * INTERVALS[0]];
   while (late - early > 1) {
     const middle = Math.floor((early + late) / 2);

@@ -5,6 +5,7 @@ import { damaged } from "./errors.js";
 import { decompress } from "./zstd.js";
 
 const MAX_CELL = 64; // pixels
+const BROKEN = "the transparency of the picture is damaged";
 
 /**
  * The opacity of every pixel, 0 (transparent) to 255, row by row; null for an opaque picture.
@@ -17,17 +18,13 @@ export function decodeAlpha({ header: { width, height }, chunks }) {
   const chunk = chunks.find(({ kind }) => kind === ALPHA);
   if (!chunk) return null;
   const [cell, steps] = chunk.data;
-  if (chunk.data.length < 2 || cell < 1 || cell > MAX_CELL || steps < 1) {
-    throw damaged("the transparency of the picture is damaged");
-  }
+  if (!(cell >= 1 && cell <= MAX_CELL && steps >= 1)) throw damaged(BROKEN);
   const [columns, rows] = [Math.ceil(width / cell), Math.ceil(height / cell)];
   const plane = decompress(chunk.data.subarray(2), columns * rows);
-  if (plane.length !== columns * rows || plane.some((value) => value > steps)) {
-    throw damaged("the transparency of the picture is damaged");
-  }
+  const isWhole = plane.length === columns * rows;
+  if (!isWhole || plane.some((value) => value > steps)) throw damaged(BROKEN);
   const opacity = plane.map((value) => Math.round((255 * value) / steps));
-  const columnsOfPixels = enlarge(opacity, columns, cell, width);
-  return enlarge(columnsOfPixels, rows, cell, height);
+  return enlarge(enlarge(opacity, columns, cell, width), rows, cell, height);
 }
 
 /**

@@ -34,7 +34,7 @@ function readChunk(data, start) {
   const checksum = take(data, length.end, 4).reduce((value, octet) => 256 * value + octet, 0);
   const content = take(data, length.end + 4, length.value);
   if (crc32([kind], content) !== checksum) {
-    throw damaged("a chunk is damaged: its checksum does not match");
+    throw damaged("the checksum of a chunk does not match");
   }
   if (kind & CRITICAL && kind !== ALPHA) {
     throw new OdpError("unsupported", `chunks of kind ${kind} need a newer reader`);

@@ -37,7 +37,7 @@ export function readHeader(data) {
   const padded = bits.align();
   const end = bits.nextByte + 1;
   if (bits.read(8) !== crc8(data.subarray(0, end - 1))) {
-    throw damaged("the header is damaged: its checksum does not match");
+    throw damaged("the checksum of the header does not match");
   }
   if (mustRefuse || reserved) throw new OdpError("unsupported", "the file needs a newer reader");
   const header = { version, ...fields, grey, entropyCoded, hasChunks };

@@ -97,7 +97,11 @@ export function parse(bytes: Bytes, options?: Options): File;
  *
  * A token set is needed only if `header.entropyCoded`.
  */
-export function decodeTokens(bytes: Bytes, tokenSet?: TokenSet | null, options?: Options): DecodedFile;
+export function decodeTokens(
+  bytes: Bytes,
+  tokenSet?: TokenSet | null,
+  options?: Options,
+): DecodedFile;
 
 /**
  * The opacity of every pixel, 0 to 255, row by row; null for an opaque picture. Throws an OdpError.
@@ -105,7 +109,11 @@ export function decodeTokens(bytes: Bytes, tokenSet?: TokenSet | null, options?:
 export function decodeAlpha(file: File): Uint8Array | null;
 
 /** Metadata, decompressed, each kind only if it is there. Throws an OdpError. */
-export function decodeMetadata(file: File): { exif?: Uint8Array; icc?: Uint8Array; xmp?: Uint8Array };
+export function decodeMetadata(file: File): {
+  exif?: Uint8Array;
+  icc?: Uint8Array;
+  xmp?: Uint8Array;
+};
 
 /**
  * Reads `token-set.safetensors`. Throws an OdpError.

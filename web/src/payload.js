@@ -6,7 +6,6 @@ import { parse } from "./file.js";
 import { decodeRanks } from "./range-decoder.js";
 
 const TOKEN_BITS = 12;
-const AFTER_THE_LAST = "the tokens are damaged, or there are bytes after the last one";
 
 /**
  * Reads a file and its tokens, as far as these have arrived.
@@ -40,7 +39,7 @@ function tablesOf(key, tokenSet) {
     throw new OdpError("unknown-token-set", `the file needs the token set ${key}`);
   }
   if (tokenSet.tables) return tokenSet.tables;
-  throw damaged("the tokens are entropy-coded, but their token set has no tables");
+  throw damaged("the token set has no tables for coded tokens");
 }
 
 /** Tokens of 12 bits. */
@@ -59,9 +58,10 @@ function readPlain(data, arrived, total) {
 
 /** Tokens of the range coder. */
 function readCoded(data, positions, total, tables) {
-  if (data.length >= plainSize(total)) throw damaged(AFTER_THE_LAST);
   const { ranks, exact } = decodeRanks(data, positions, tables);
-  if (ranks.length === total && !exact) throw damaged(AFTER_THE_LAST);
+  if (data.length >= plainSize(total) || (ranks.length === total && !exact)) {
+    throw damaged("the tokens are damaged, or there are bytes after the last one");
+  }
   return ranks.map((rank, index) => tables.at[positions[index]].codes?.[rank] ?? rank);
 }
 

@@ -3,11 +3,9 @@
 import { damaged } from "./errors.js";
 import { PRECISION } from "./tables.js";
 
-const PRECISION_BITS = BigInt(PRECISION);
 const STATE_BYTES = 8;
 const WORD_BYTES = 4;
 const WORD = 32n;
-const STATE_MASK = (1n << 64n) - 1n;
 
 /**
  * The ranks that the bytes determine, at most one for each position, and whether they are all the
@@ -21,14 +19,14 @@ const STATE_MASK = (1n << 64n) - 1n;
 export function decodeRanks(data, positions, tables) {
   const ranks = new Uint16Array(positions.length);
   let count = 0;
-  let width = STATE_MASK;
+  let width = (1n << 64n) - 1n;
   let next = STATE_BYTES; // position of the next byte to read
   // The distance of the number from the lower end of the interval, and the most that missing bytes
   // can add to it.
   let [value, unknown] = window(data, 0, STATE_BYTES);
   for (const position of positions) {
     const { cumulative } = tables.at[position];
-    const scale = width >> PRECISION_BITS;
+    const scale = width >> BigInt(PRECISION);
     const share = Number(value / scale);
     if (share >= 1 << PRECISION) throw damaged("the tokens are damaged");
     const rank = search(cumulative, share);

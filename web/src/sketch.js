@@ -3,7 +3,7 @@
 import { TILE } from "./grid.js";
 import { CODES } from "./tables.js";
 
-const BLANK = [125, 119, 107]; // the colour of a tile without tokens
+const BLANK = [125, 119, 107, 255]; // the colour of a tile without tokens
 
 /**
  * What the tokens of a tile say, before any network repairs it.
@@ -23,7 +23,7 @@ export function sketch(tokens, { spectral }, side = TILE) {
   if (!spectral) throw new TypeError("the token set is not spectral");
   const data = new Uint8ClampedArray(4 * side * side);
   if (tokens.length === 0) {
-    for (let place = 0; place < data.length; place += 4) data.set([...BLANK, 255], place);
+    for (let place = 0; place < data.length; place += 4) data.set(BLANK, place);
   } else {
     paint(data, channelsOf(coefficientsOf(tokens, spectral), spectral.frequencies, side), spectral);
   }

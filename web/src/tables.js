@@ -16,9 +16,9 @@ const sizeOf = (group) => (group < 16 ? 1 : 1 << (Math.floor(group / 8) - 1)); /
 export class Tables {
   /**
    * Throws an OdpError for arrays that are no tables.
-   * @param {ArrayLike<number>} frequency of the 80 groups of each block, one after the other
+   * @param {number[] | Int32Array} frequency of the 80 groups of each block, one after the other
    * @param {ArrayLike<number>} blockSizes consecutive positions that share a table, 256 together
-   * @param {ArrayLike<number> | null} order the code of each rank, 4096 for each block; null if a
+   * @param {number[] | Int32Array | null} order the code of each rank, 4096 for each block; null if a
    *   code is its own rank
    */
   constructor(frequency, blockSizes, order = null) {
@@ -44,8 +44,7 @@ export class Tables {
   }
 }
 
-const slice = (array, length, block) =>
-  Array.prototype.slice.call(array, length * block, length * (block + 1));
+const slice = (array, size, block) => array.slice(size * block, size * (block + 1));
 
 function readFrequencies(groups) {
   check(groups.every(isPositive) && sum(groups) === TOTAL);

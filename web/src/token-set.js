@@ -7,7 +7,11 @@ import { CODES, Tables } from "./tables.js";
 
 const LONGEST_INDEX = 1 << 24;
 const POSITIONS = 256;
-const TYPES = { I32: [4, ints], F32: [4, floats], F16: [2, halves] };
+const TYPES = {
+  I32: [4, (buffer) => new Int32Array(buffer)],
+  F32: [4, (buffer) => new Float32Array(buffer)],
+  F16: [2, halves],
+};
 
 /** How version 1 names `onedpiece-1`. */
 const DEFAULT_IN_VERSION_1 = "f05218";
@@ -96,14 +100,6 @@ function parseJson(bytes) {
   } catch {
     return check(false);
   }
-}
-
-function ints(buffer) {
-  return new Int32Array(buffer);
-}
-
-function floats(buffer) {
-  return new Float32Array(buffer);
 }
 
 /** Finite numbers of 16 bits, widened. */

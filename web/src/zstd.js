@@ -17,23 +17,24 @@ const times = (count, value) => Array(count).fill(value);
 // What a sequence holds, in the order of the tables in a block. The values of a code begin where
 // those of the last one end, and have extra bits.
 const FEW_BITS = [1, 1, 1, 1, 2, 2, 3, 3, 4];
+const LOW = times(4, -1); // shares of less than 1
 const MANY_BITS = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 const LITERALS = kindOf(
   [...times(16, 0), ...FEW_BITS, 6, ...MANY_BITS],
   0,
-  new States([4, 3, ...times(11, 2), 1, 1, 1, ...times(9, 2), 3, 2, 1, 1, 1, 1, 1, ...times(4, -1)], 6),
+  new States([4, 3, ...times(11, 2), 1, 1, 1, ...times(9, 2), 3, 2, ...times(5, 1), ...LOW], 6),
   9,
 );
 const OFFSETS = kindOf(
   Array.from({ length: 32 }, (_, code) => code),
   1,
-  new States([...times(6, 1), 2, 2, 2, ...times(15, 1), ...times(5, -1)], 5),
+  new States([...times(6, 1), 2, 2, 2, ...times(15, 1), ...LOW, -1], 5),
   8,
 );
 const MATCHES = kindOf(
   [...times(32, 0), ...FEW_BITS, 4, 5, ...MANY_BITS],
   3,
-  new States([1, 4, 3, ...times(6, 2), ...times(37, 1), ...times(7, -1)], 6),
+  new States([1, 4, 3, ...times(6, 2), ...times(37, 1), ...LOW, -1, -1, -1], 6),
   9,
 );
 

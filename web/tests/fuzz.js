@@ -1,5 +1,6 @@
 /**
- * Feeds mutated files and zstd frames to the reader: `node web/tests/fuzz.js 100000`, then maybe a seed.
+ * Feeds mutated files and zstd frames to the reader: `node web/tests/fuzz.js 100000`. A second
+ * number is the seed.
  *
  * Only an OdpError may be thrown, and no file may take longer than two seconds. The checksum of
  * the header, and often those of chunks, are made right again, so that the code behind is reached.
@@ -85,7 +86,7 @@ function use(data) {
     return "read";
   } catch (error) {
     if (error instanceof OdpError) return error.reason;
-    throw new Error(`a file is not handled: ${Buffer.from(data).toString("hex")}`, { cause: error });
+    throw new Error(`not handled: ${Buffer.from(data).toString("hex")}`, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 """Writes what Python finds, for the tests in JavaScript: `python web/tests/make_references.py`.
 
-    references.json   sketches of tiles, transparency of chunks, contents of zstd frames
+references.json   sketches of tiles, transparency of chunks, contents of zstd frames
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ for (const { path, data } of vectors("valid")) {
   });
 }
 
-test("more pixels than the caller allows are refused, at the density at which they are painted", () => {
+test("more pixels than the caller allows are refused; density counts", () => {
   const { data } = vectors("valid").find(({ name }) => name === "density-2");
   const pixels = 4 * 256 * 256;
   assert.ok(parse(data, { maxPixels: pixels }));
