@@ -132,4 +132,4 @@ export function sketch(
   tokens: ArrayLike<number>,
   tokenSet: TokenSet,
   side?: number,
-): { data: Uint8ClampedArray; width: number; height: number };
+): { data: Uint8ClampedArray<ArrayBuffer>; width: number; height: number };
