@@ -18,8 +18,8 @@ export class Tables {
    * Throws an OdpError for arrays that are no tables.
    * @param {number[] | Int32Array} frequency of the 80 groups of each block, one after the other
    * @param {ArrayLike<number>} blockSizes consecutive positions that share a table, 256 together
-   * @param {number[] | Int32Array | null} order the code of each rank, 4096 for each block; null if a
-   *   code is its own rank
+   * @param {number[] | Int32Array | null} order the code of each rank, 4096 for each block; null
+   *   if a code is its own rank
    */
   constructor(frequency, blockSizes, order = null) {
     const sizes = Array.from(blockSizes);
