@@ -76,7 +76,7 @@ def changes(runtime: Runtime, tokens: np.ndarray, seed: int) -> np.ndarray:
     position is replaced by a random other one.
     """
     random = np.random.default_rng(seed)
-    original = runtime.decode(tokens[None], 0)[0]  # grain differs between sequences
+    original = runtime.decode(tokens[None], 0)[0]
     replaced = np.repeat(tokens[None], len(tokens), 0)
     # Added modulo CODEBOOK_SIZE, an offset of at least 1 never gives the same token.
     offsets = random.integers(1, CODEBOOK_SIZE, len(tokens))

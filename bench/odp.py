@@ -23,7 +23,7 @@ class Odp:
     device: "auto", "cpu" or "cuda".
     threads: CPU threads of the networks; all cores if None.
     effort: 1 to 3; above 1, encoding searches for better tokens.
-    grain: 0 (least squared error) to 1 (most realistic).
+    realism: 0 (least squared error) to 1 (looks real).
 
     Raises UnknownModel, ModelError or DeviceError.
     """
@@ -34,10 +34,10 @@ class Odp:
         device: str = "cpu",
         threads: int | None = None,
         effort: int = 1,
-        grain: float = 1.0,
+        realism: float = 1.0,
     ) -> None:
         self._codec = Codec(model, device, threads)
-        self._effort, self._realism = effort, grain
+        self._effort, self._realism = effort, realism
 
     @property
     def model(self) -> Model:

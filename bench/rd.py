@@ -49,7 +49,7 @@ class Run:
     tokens:     sizes in tokens per tile; other codecs may use as many bytes as that file of `odp`.
     max_bytes:  sizes in bytes, the same for all codecs.
     out:        folder for the results.
-    model, device, effort, grain: of `odp`, see `Odp`.
+    model, device, effort, realism: of `odp`, see `Odp`.
     lpips:      folder with the weights of LPIPS-squeeze, or None.
     """
 
@@ -63,7 +63,7 @@ class Run:
     device: str
     lpips: Path | None
     effort: int = 1
-    grain: float = 1.0
+    realism: float = 1.0
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -130,8 +130,8 @@ def reopen(pictures: dict[str, Path], out: Path, model: str, device: str) -> tup
         raise OdpError(f"{out} holds no results of odp bench rd")
     facts = json.loads((out / "run.json").read_text())
     protocol = Protocol(facts["protocol"])
-    grain = facts.get("grain", 1.0)
-    run = Run(pictures, CODECS, (), (), protocol, out, model, device, None, grain=grain)
+    realism = facts.get("realism", 1.0)
+    run = Run(pictures, CODECS, (), (), protocol, out, model, device, None, realism=realism)
     return run, read_rows(out / "results.csv")
 
 
@@ -161,9 +161,9 @@ def _write_facts(run: Run, versions: dict[str, str]) -> None:
         "model": model.fingerprint,
         "decoder": f"{model.decoder.name} {model.decoder.version}",
         "effort": run.effort,
-        "grain": run.grain,
+        "realism": run.realism,
     }
-    stored = {"effort": 1, "grain": 1.0, **json.loads(path.read_text())} if path.exists() else {}
+    stored = {"effort": 1, "realism": 1.0, **json.loads(path.read_text())} if path.exists() else {}
     for name, value in facts.items():
         if stored.get(name, value) != value:
             raise OdpError(f"{run.out} holds a run with another {name}: use another folder")
@@ -287,9 +287,9 @@ def _metrics(lpips: Path | None) -> list[metrics.Metric]:
 
 
 def _odp(run: Run) -> Odp:
-    return _loaded(run.model, run.device, run.effort, run.grain)
+    return _loaded(run.model, run.device, run.effort, run.realism)
 
 
 @cache
-def _loaded(model: str, device: str, effort: int, grain: float) -> Odp:
-    return Odp(model, device, threads=1, effort=effort, grain=grain)
+def _loaded(model: str, device: str, effort: int, realism: float) -> Odp:
+    return Odp(model, device, threads=1, effort=effort, realism=realism)

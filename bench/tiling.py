@@ -42,11 +42,11 @@ CORNER = 100  # pixels from the left and from the top at which small pictures ar
 
 
 def tiling(paths: Iterable[Path], device: str, choices: Choices = Choices()) -> None:
-    """Print tables over pictures of several tiles, decoded without grain."""
+    """Print tables over pictures of several tiles, decoded for the least error."""
     runtime = OnnxRuntime(find(DEFAULT), device)
     pictures = [read(path, Protocol.native).pixels for path in paths]
     _overlaps(runtime, pictures, choices)
-    _adaptive(Odp(device=device, grain=0), pictures, choices.bytes)
+    _adaptive(Odp(device=device, realism=0), pictures, choices.bytes)
     _paddings(runtime, pictures, choices.small_sizes)
 
 

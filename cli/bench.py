@@ -69,7 +69,7 @@ def rd(
         typer.Option(help="Network for rFID: an ONNX file from pixels in 0..1 to features."),
     ] = None,
     effort: options.Effort = 1,
-    grain: options.Grain = 1.0,
+    realism: options.Realism = 1.0,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.cpu,
 ) -> None:
@@ -88,7 +88,7 @@ def rd(
     counts = _numbers(tokens, 1, MAX_TOKENS_OF_PICTURE) or (() if max_bytes else DEFAULT_TOKENS)
     sizes = _numbers(max_bytes, 1)
     run = Run(
-        named(paths), names, counts, sizes, protocol, out, model, device, lpips, effort, grain
+        named(paths), names, counts, sizes, protocol, out, model, device, lpips, effort, realism
     )
     network = OnnxFeatures(features) if features else None
     table, missing = measure(run, os.cpu_count() or 1, progress)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def decode(
     paths: options.OdpFilesAndOut = None,
     tokens: options.DecodeTokens = None,
-    grain: options.Grain = 1.0,
+    realism: options.Realism = 1.0,
     allow_truncated: options.AllowTruncated = True,
     background: options.Background = None,
     out_dir: options.OutDir = None,
@@ -58,7 +58,7 @@ def decode(
             count_pixels=_count_pixels,
             read=lambda job: _read(job, codec, allow_truncated),
             process=lambda images: codec.decode_pictures(
-                images, tokens, realism=grain, progress=advance
+                images, tokens, realism=realism, progress=advance
             ),
             write=write,
         )

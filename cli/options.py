@@ -98,7 +98,7 @@ Bpp = Annotated[
 ]
 Psnr = Annotated[
     float | None,
-    typer.Option(help="Use the fewest tokens that reach this PSNR in dB (slow: it decodes)."),
+    typer.Option(help="Use the fewest tokens that reach this PSNR in dB at realism 0 (slow)."),
 ]
 Adaptive = Annotated[
     bool,
@@ -117,13 +117,13 @@ Effort = Annotated[
         help="Above 1, search for better tokens, which takes seconds per tile.",
     ),
 ]
-Grain = Annotated[
+Realism = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
         callback=_number,
-        help="Amount of synthesised fine detail: 0 for the highest PSNR, 1 to look most real.",
+        help="1 for a picture that looks real, 0 for the least error (the highest PSNR).",
     ),
 ]
 AllowTruncated = Annotated[

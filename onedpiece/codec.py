@@ -113,8 +113,8 @@ class Codec:
         """An .odp file, complete or truncated anywhere in the tokens, to a PIL image.
 
         num_tokens: use at most this many tokens for each 256x256 tile; all if None.
-        realism:    0 for the least squared error, up to 1 for a picture that looks real, for
-            models that know the difference.
+        realism:    1 for a picture that looks real, 0 for the least squared error, between them a
+            blend; for decoders that know the difference.
         strict:     a truncated file is an error instead of a TruncatedFileWarning.
 
         The image has its original size and mode "RGB", or "L" if the original was grey, and an
@@ -209,8 +209,8 @@ class Codec:
         return decoder.decode(images, num_tokens, realism, progress)
 
     def _measure_psnr(self, picture: Picture, image: EncodedImage) -> float:
-        """Decibels of the picture as its file would be decoded."""
-        return visible_psnr(picture, self.decode_pictures([image])[0])
+        """Decibels of the picture as its file would be decoded for the least error."""
+        return visible_psnr(picture, self.decode_pictures([image], realism=0)[0])
 
     def _estimate_psnr(self, picture: Picture, image: EncodedImage) -> float | None:
         """Decibels of the picture as its tokens sketch it; None without a sketch."""

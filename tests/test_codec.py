@@ -473,7 +473,6 @@ class TestSeams:
 
     def test_gradients_across_borders_are_as_elsewhere(self, coded_kodak):
         ratios = [line_ratio(decoded) / line_ratio(original) for original, decoded in coded_kodak]
-        # Grain is a little weaker at the edges of tiles (docs/models.md).
         assert np.mean(ratios) == pytest.approx(1, abs=0.12)
 
     def test_no_picture_shows_its_borders(self, coded_kodak):

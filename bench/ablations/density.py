@@ -45,7 +45,7 @@ DOWN = (Image.Resampling.BOX, Image.Resampling.HAMMING, *UP)
 
 def sizes(pictures: list[np.ndarray], densities: Sequence[int]) -> None:
     """Print PSNR by bytes for each density, for rate control's choice and for other codecs."""
-    codec, odp = Codec(device="cpu"), Odp(grain=0)
+    codec, odp = Codec(device="cpu"), Odp(realism=0)
     full = {density: [_full(codec, p, density) for p in pictures] for density in densities}
     formats = [known for known in available()[0] if known.name in CONVENTIONAL]
     ladders = {known.name: [Ladder(known, pixels) for pixels in pictures] for known in formats}

@@ -2,7 +2,7 @@
 
     python -m onedpiece.bench.ablations.effort PICTURES...
 
-Files are decoded without grain, which the search for tokens ignores.
+Files are decoded for the least error, which the search for tokens reduces.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(paths: Sequence[Path]) -> None:
     PSNR is moved to equal bytes by the slope between effort 1 and effort 1 with half the tokens.
     """
     pictures = [read(path, Protocol.paper) for path in paths]
-    codecs = {effort: Odp(effort=effort, grain=0) for effort in ROUNDS}
+    codecs = {effort: Odp(effort=effort, realism=0) for effort in ROUNDS}
     print(f"{machine()}; {len(pictures)} pictures, one after the other, whole files\n")
     print("| tokens | effort | bytes | PSNR, dB | gain at equal bytes, dB | s a picture |")
     print("|---" * 6 + "|")

@@ -1,9 +1,9 @@
-"""Put the results of this folder into README.md and docs/benchmarks.md, and make a contact sheet.
+"""Put the results of this folder into README.md and docs/benchmarks.md, and make contact sheets.
 
     python bench/results/readme.py PICTURES RUN
 
 PICTURES is the folder of pictures from which the folder RUN was made. The tables go between the
-comments that mark their places; the sheet is docs/contact-sheet.jpg.
+comments that mark their places; the sheets are docs/contact-sheet.jpg and docs/realism.jpg.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench.curves import Point, curves
+from onedpiece.bench.odp import Odp
 from onedpiece.bench.plots import contact_sheet
 from onedpiece.bench.rd import ODP, decode, reopen
 from onedpiece.bench.table import read_rows
 from onedpiece.images.reader import open_picture
+from onedpiece.metrics import psnr as decibels
 
 RESULTS = Path(__file__).parent
 REPOSITORY = RESULTS.parents[1]
@@ -29,20 +31,37 @@ README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 BENCHMARKS = DOCS / "benchmarks.md"
 SHEET = DOCS / "contact-sheet.jpg"
-SHEET_PICTURES = 12
+REALISM_SHEET = DOCS / "realism.jpg"
+# Faces, writing, foliage, water, buildings, an animal.
+SHEET_PICTURES = (
+    "clic_9466a908",
+    "clic_8bb119b8",
+    "kodak_23",
+    "kodak_13",
+    "clic_c80999cd",
+    "kodak_8",
+    "clic_4cd6910a",
+    "clic_0c49a5cc",
+    "clic_7e499613",
+    "kodak_19",
+    "kodak_20",
+    "kodak_9",
+)
+REALISM_PICTURES, REALISM_TOKENS = SHEET_PICTURES[:6], 128
 COMPETITOR = "webp"
-WITHOUT_GRAIN = "odp --grain 0"
-CODECS = ("odp", WITHOUT_GRAIN, "webp", "jpeg", "avif", "jxl")
+FAITHFUL = "odp --realism 0"
+CODECS = ("odp", FAITHFUL, "webp", "jpeg", "avif", "jxl")
 SUMMARY = (("psnr", "PSNR", 2), ("lpips_squeeze", "LPIPS", 3))  # metric, title, digits
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
 
 
 def main(pictures: Path, out: Path) -> None:
-    """Rewrite the tables and the contact sheet. Raises OSError or OdpError if results are missing.
+    """Rewrite the tables and the contact sheets. Raises OSError or OdpError if results are missing.
 
     pictures, out: folders that the run was made from, and into.
     """
     _sheet(pictures, out).save(SHEET, quality=80)
+    _realism_sheet(pictures).save(REALISM_SHEET, quality=80)
     write_tables()
 
 
@@ -50,7 +69,7 @@ def write_tables() -> None:
     """Rewrite the tables from the committed results."""
     rows = read_rows(RESULTS / "rd" / "results.csv")
     points = curves(rows)
-    points[WITHOUT_GRAIN] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
+    points[FAITHFUL] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
     versions = ";\n".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})
@@ -73,11 +92,11 @@ def _fill_in(document: Path, name: str, table: str) -> None:
 
 
 def _sheet(pictures: Path, out: Path) -> Image.Image:
-    """The last pictures by name, each length of `odp` beside the rival's file that is no larger."""
-    originals = {path.name: path for path in sorted(pictures.glob("*.png"))[-SHEET_PICTURES:]}
+    """Some pictures, each length of `odp` beside the rival's file that is no larger."""
+    originals = {f"{name}.png": pictures / f"{name}.png" for name in SHEET_PICTURES}
     run, rows = reopen(originals, out, "default", "cpu")
     known = {(row.picture, row.codec, row.setting): row for row in rows}
-    settings = [f"{tokens} tokens" for tokens in (32, 64, 128, 256)]
+    settings = [f"{tokens} tokens" for tokens in (16, 32, 64, 128, 256)]
     columns = [(codec, setting) for setting in settings for codec in (ODP, COMPETITOR)]
 
     def cell(picture: str, codec: str, setting: str) -> tuple[np.ndarray | None, str]:
@@ -93,6 +112,19 @@ def _sheet(pictures: Path, out: Path) -> Image.Image:
     return contact_sheet(["original", *(f"{c}, {s}" for c, s in columns)], lines)
 
 
+def _realism_sheet(pictures: Path) -> Image.Image:
+    """Some pictures, decoded from the same file with several realisms."""
+    codecs = {f"realism {amount:g}": Odp(realism=amount) for amount in (0, 0.5, 1)}
+    lines = []
+    for name in REALISM_PICTURES:
+        picture = open_picture(pictures / f"{name}.png")
+        data = codecs["realism 1"].encode(picture, REALISM_TOKENS)
+        cells = [codec.decode(data) for codec in codecs.values()]
+        titles = [f"{len(data)} bytes, {decibels(picture.pixels, cell):.2f} dB" for cell in cells]
+        lines.append([(picture.pixels, name), *zip(cells, titles, strict=True)])
+    return contact_sheet(["original", *codecs], lines)
+
+
 def _summary(points: dict[str, list[Point]]) -> str:
     """The scores of `odp` and its rival in one table."""
     columns = [f"{title} {name}" for _, title, _ in SUMMARY for name in ("odp", "smooth", "WebP")]
@@ -100,7 +132,7 @@ def _summary(points: dict[str, list[Point]]) -> str:
     for point in _by_tokens(points):
         row = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
         for metric, _, digits in SUMMARY:
-            for codec in ("odp", WITHOUT_GRAIN, COMPETITOR):
+            for codec in ("odp", FAITHFUL, COMPETITOR):
                 row.append(_cell(_at(points, codec, point.setting), metric, digits))
         lines.append(_line(row))
     return "\n".join(lines)

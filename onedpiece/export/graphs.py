@@ -26,7 +26,10 @@ from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
+from onedpiece.tokenizer.weights import SCALE
+
 OPSET = 20
+STORED = {"F16": TensorProto.FLOAT16, "I8": TensorProto.INT8}  # types that are cast to float32
 ROUNDS = 2  # of simplification, since one step makes work for another
 RULES = (
     rules.transpose_transpose_rule,
@@ -102,28 +105,38 @@ def point_at_weights(
 ) -> None:
     """Replace initializers by references into files of weights.
 
-    Where a file has float16, the graph casts to float32. Initializers that are in no file stay.
+    Where a file has float16, the graph casts to float32; where it has 8-bit integers, the graph
+    multiplies them with their scales. Initializers that are in no file stay.
 
     entry_name: gives the entry of a file for the name of an initializer.
 
     Raises RuntimeError if an initializer does not have the shape of its entry.
     """
     entries = {name: entry for path in weights for name, entry in _stored_tensors(path)}
-    casts = []
+    nodes, scales = [], []
     for tensor in graph.graph.initializer:
-        entry = entries.get(entry_name(tensor.name))
+        name = tensor.name
+        entry = entries.get(entry_name(name))
         if entry is None:
             continue
         if list(tensor.dims) != entry["shape"]:
             raise RuntimeError(f"the exporter changed the shape of {tensor.name}")
-        name, data_type = tensor.name, tensor.data_type
-        if entry["dtype"] == "F16":
-            tensor.name = name + ".stored"
-            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-            data_type = TensorProto.FLOAT16
+        data_type = tensor.data_type
+        scale_entry = entries.get(entry_name(name) + SCALE)
+        if entry["dtype"] == "F16" or scale_entry:
+            data_type = STORED[entry["dtype"]]
+            tensor.name, cast = name + ".stored", name
+            if scale_entry:
+                scale, cast = TensorProto(name=name + SCALE), name + ".integers"
+                scale.dims.extend(scale_entry["shape"])
+                _make_external(scale, TensorProto.FLOAT, scale_entry)
+                scales.append(scale)
+                nodes.append(helper.make_node("Mul", [cast, scale.name], [name]))
+            nodes.append(helper.make_node("Cast", [tensor.name], [cast], to=TensorProto.FLOAT))
         _make_external(tensor, data_type, entry)
-    for position, cast in enumerate(casts):
-        graph.graph.node.insert(position, cast)
+    graph.graph.initializer.extend(scales)
+    for node in nodes:  # a cast comes after its product here, and so before it in the graph
+        graph.graph.node.insert(0, node)
 
 
 def copy_graph(source: Path, path: Path, weights: Sequence[str]) -> None:

@@ -1,8 +1,7 @@
 """Write a model directory (`onedpiece.models.manifest` says what is in it).
 
     encoder.onnx       pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
-    decoder-NAME.onnx  tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255; decoders
-                       with grain have a second input, grain float32 (1,), 1 as learned
+    decoder-NAME.onnx  tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
     search.onnx        `Proposals.forward`; only for models with a spectral start
 
 Graphs hold no weights: they refer into the files of token set, encoder and decoder.
@@ -68,9 +67,8 @@ class _Decoder(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, tokens: Tensor, grain: Tensor | None = None) -> Tensor:
-        options = {} if grain is None else {"grain": grain}
-        decoded = self.model.decode(tokens.long(), **options)
+    def forward(self, tokens: Tensor) -> Tensor:
+        decoded = self.model.decode(tokens.long())
         return decoded.clamp(0, 1).permute(0, 2, 3, 1) * 255
 
 
@@ -129,9 +127,11 @@ def export(
 def add_decoder(module: OneDPiece, model: Model, decoder: DecoderInfo) -> Model:
     """Add a decoder to a model directory; of the files there, only the manifest changes.
 
-    Raises ModelError if the module has another token set, or the directory is of version 0.1, and
-    OutputError if it has a decoder of this name.
+    Raises ModelError if the module has another token set, the directory is of version 0.1 or lacks
+    the decoder that `faithful` names, and OutputError if it has a decoder of this name.
     """
+    if decoder.faithful not in {"", *(known.name for known in model.decoders)}:
+        raise ModelError(f"{model.path} has no decoder {decoder.faithful}")
     if decoder.name.casefold() in {known.name.casefold() for known in model.decoders}:
         raise OutputError(f"{model.path} has a decoder {decoder.name}: decoders never change")
     if model.is_old or not has_token_set(module, model.token_set_file):
@@ -175,10 +175,7 @@ def _write_encoder(model: OneDPiece, path: Path, weights: Sequence[str]) -> None
 def _write_decoder(model: OneDPiece, folder: Path, decoder: DecoderInfo) -> None:
     graph = _Decoder(model)
     inputs = {"tokens": torch.zeros(EXAMPLES, EXAMPLE_TOKENS, dtype=torch.int32)}
-    dynamic: tuple[dict[int, Any], ...] = ({0: BATCH, 1: COUNT},)
-    if model.config.grain:
-        inputs["grain"] = torch.ones(1)
-        dynamic += ({},)
+    dynamic = ({0: BATCH, 1: COUNT},)
     weights = [TOKEN_SET, decoder.weights]
     path = folder / decoder.graph
     write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)

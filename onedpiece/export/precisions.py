@@ -44,7 +44,7 @@ def export_variant(model: Model, folder: Path, precision: str) -> Model:
     Raises ModelError if the model is int8 already, or if it has a spectral start and int8 is asked
     for.
     """
-    module = load_installed(model)
+    module = load_installed(model.faithful)
     if precision == "int8" and module.config.spectral:
         raise ModelError(f"{model.name} has too little in its transformers for int8")
     name = folder.resolve().name
@@ -57,19 +57,19 @@ def export_variant(model: Model, folder: Path, precision: str) -> Model:
 
 
 def _export_float(model: Model, module: OneDPiece, folder: Path, name: str, precision: str) -> None:
-    """Write the model with all its decoders; `module` has the one that it uses."""
+    """Write the model with all its decoders; `module` has that of the least error."""
     variant = export(
         module,
         folder,
         name,
-        replace(model.decoder, graph="", weights=""),
+        replace(model.faithful.decoder, graph="", weights=""),
         precision=precision,
         token_set=copy_token_set(model, folder),
         keep=[TOKEN_SET],
         source=model.source,
     )
     for decoder in model.decoders:
-        if decoder != model.decoder:
+        if decoder != model.faithful.decoder:
             variant = add_decoder(load_installed(model.with_decoder(decoder)), variant, decoder)
 
 

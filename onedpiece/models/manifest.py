@@ -92,6 +92,9 @@ class DecoderInfo:
 
     released: ISO date, by which the newest decoder of a token set is found; empty if unknown.
     config:   its configuration, if it is not that of the model.
+    faithful: for a decoder of pictures that look real, the name of the decoder in the same
+        directory whose pictures have the least error; empty for those that are such themselves.
+    source:   where its weights come from, if they are not the project's alone, with the licence.
     graph, weights: names of its files; those of `name` if empty.
     """
 
@@ -99,6 +102,8 @@ class DecoderInfo:
     version: int = 1
     released: str = ""
     config: dict[str, Any] | None = None
+    faithful: str = ""
+    source: str = ""
     graph: str = ""
     weights: str = ""
 
@@ -107,14 +112,15 @@ class DecoderInfo:
         object.__setattr__(self, "weights", self.weights or f"decoder-{self.name}.safetensors")
 
     @property
-    def age(self) -> tuple[str, int]:
-        """Sorts decoders, the newest last."""
-        return self.released, self.version
+    def age(self) -> tuple[str, bool, int]:
+        """Sorts decoders, the newest last; of the same day, one that looks real is the newer."""
+        return self.released, bool(self.faithful), self.version
 
     def to_dict(self) -> dict[str, Any]:
         """Its entry in the list `decoders` of a manifest."""
         entry = {"name": self.name, "version": self.version, "released": self.released}
-        return {**entry, "config": self.config} if self.config else entry
+        optional = {"config": self.config, "faithful": self.faithful, "source": self.source}
+        return entry | {name: value for name, value in optional.items() if value}
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,17 @@ class Model:
         """Whether it can search for better tokens (`onedpiece.search`)."""
         return (self.path / SEARCH).is_file()
 
+    @property
+    def has_realism(self) -> bool:
+        """Whether its decoder has pictures of every realism, not of the least error alone."""
+        return bool(self.decoder.faithful)
+
+    @property
+    def faithful(self) -> Model:
+        """The same model, using the decoder that gives its pictures of the least error."""
+        decoders = {decoder.name: decoder for decoder in self.decoders}
+        return self.with_decoder(decoders.get(self.decoder.faithful, self.decoder))
+
     def with_decoder(self, decoder: DecoderInfo) -> Model:
         """The same model, using another of its decoders."""
         return replace(self, decoder=decoder)
@@ -269,6 +286,8 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Model:
     # Some file systems ignore case.
     if len({decoder.name.casefold() for decoder in decoders}) != len(decoders) or not decoders:
         raise ValueError("a model has decoders with different names")
+    if not {decoder.faithful for decoder in decoders} <= {"", *(one.name for one in decoders)}:
+        raise ValueError("a decoder names one that the model does not have")
     needed = {name for decoder in decoders for name in (decoder.graph, decoder.weights)}
     if not {TOKEN_SET, ENCODER, *needed} <= set(files):
         raise ValueError("the manifest does not list all files")
@@ -313,8 +332,14 @@ def _common_fields(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_decoder(entry: dict[str, Any]) -> DecoderInfo:
     released = entry["released"] and date.fromisoformat(entry["released"]).isoformat()
-    config = dict(entry["config"]) if "config" in entry else None
-    return DecoderInfo(check_name(entry["name"]), int(entry["version"]), released, config)
+    return DecoderInfo(
+        name=check_name(entry["name"]),
+        version=int(entry["version"]),
+        released=released,
+        config=dict(entry["config"]) if "config" in entry else None,
+        faithful=str(entry.get("faithful", "")),
+        source=str(entry.get("source", "")),
+    )
 
 
 def _checked_sha256(value: str) -> str:

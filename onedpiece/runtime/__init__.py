@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+
+from onedpiece.models.manifest import DecoderInfo, Model
 
 
 class Runtime(Protocol):
@@ -41,3 +44,15 @@ class Runtime(Protocol):
         Returns costs float32 (B,), codes int32 (B, 256), and gains float32 (B, 256), the expected
         reductions of the cost. For models that are `Model.searchable`.
         """
+
+
+def blend(model: Model, realism: float, paint: Callable[[DecoderInfo], np.ndarray]) -> np.ndarray:
+    """The picture of a realism between 0 and 1 from those of the model's decoders.
+
+    paint: gives the pixels, float32, of a decoder.
+    """
+    if not model.has_realism:
+        return paint(model.decoder)
+    shares = (model.decoder, realism), (model.faithful.decoder, 1 - realism)
+    pixels = sum(share * paint(decoder) for decoder, share in shares if share)
+    return np.asarray(pixels, np.float32)

@@ -9,7 +9,6 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,19 @@ import numpy as np
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DeviceError, ModelError
 from onedpiece.models.manifest import ENCODER, SEARCH, Model
+from onedpiece.runtime import blend
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+GRAIN = "grain"
+"""An input of decoders of earlier versions: strength of noise that is added, here none."""
+
 DEVICES = ("auto", "cpu", "cuda")
 _LOADING = threading.Lock()
 
 
 class OnnxRuntime:
-    """A model's ONNX graphs, with the decoder that it uses, each loaded on first use: a `Runtime`.
+    """A model's ONNX graphs, each loaded on first use: a `Runtime`.
 
     device: "cuda", "cpu" or "auto" (CUDA if it works, else the CPU).
     threads: CPU threads of a network; all cores if None.
@@ -40,18 +43,23 @@ class OnnxRuntime:
         if device not in DEVICES:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}")
         self._model, self._threads = model, threads
+        self._sessions: dict[str, Any] = {}
         self._explicit = device == "cuda"
         self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
-        (tokens,) = self._run(self._encoder, {"pixels": tiles}, (len(tiles), MAX_TOKENS))
+        (tokens,) = self._run(self._session(ENCODER), {"pixels": tiles}, (len(tiles), MAX_TOKENS))
         return self._checked(tokens).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
-        inputs = {"tokens": tokens.astype(np.int32)}
-        if any(entry.name == "grain" for entry in self._decoder.get_inputs()):
-            inputs["grain"] = np.array([realism], np.float32)
-        (pixels,) = self._run(self._decoder, inputs, (len(tokens), TILE, TILE, 3))
+        return blend(self._model, realism, lambda decoder: self._paint(decoder.graph, tokens))
+
+    def _paint(self, graph: str, tokens: np.ndarray) -> np.ndarray:
+        """The picture of one decoder, as `decode` returns it."""
+        session, inputs = self._session(graph), {"tokens": tokens.astype(np.int32)}
+        if any(entry.name == GRAIN for entry in session.get_inputs()):
+            inputs[GRAIN] = np.zeros(1, np.float32)
+        (pixels,) = self._run(session, inputs, (len(tokens), TILE, TILE, 3))
         return pixels
 
     def propose(
@@ -66,7 +74,8 @@ class OnnxRuntime:
         inputs = {name: value.astype(np.int32) for name, value in numbers.items()}
         per_tile, per_token = (len(tiles),), (len(tiles), MAX_TOKENS)
         inputs["pixels"] = tiles
-        cost, codes, gains = self._run(self._search, inputs, per_tile, per_token, per_token)
+        search = self._session(SEARCH)
+        cost, codes, gains = self._run(search, inputs, per_tile, per_token, per_token)
         return cost, self._checked(codes), gains
 
     def _run(
@@ -90,17 +99,11 @@ class OnnxRuntime:
             raise ModelError(f"{self._model.name} gives tokens that do not exist")
         return tokens
 
-    @cached_property
-    def _encoder(self) -> Any:
-        return self._load(ENCODER)
-
-    @cached_property
-    def _decoder(self) -> Any:
-        return self._load(self._model.decoder.graph)
-
-    @cached_property
-    def _search(self) -> Any:
-        return self._load(SEARCH)
+    def _session(self, name: str) -> Any:
+        """The loaded graph of this file name."""
+        if name not in self._sessions:
+            self._sessions[name] = self._load(name)
+        return self._sessions[name]
 
     def _load(self, name: str) -> Any:
         graph = self._model.path / name
@@ -108,7 +111,7 @@ class OnnxRuntime:
         # Standard output is shared by all threads, hence the lock.
         with _LOADING, contextlib.redirect_stdout(io.StringIO()):
             if self.device == "cuda":
-                session = self._session(graph, [CUDA, CPU])
+                session = self._create(graph, [CUDA, CPU])
                 if session is not None and session.get_providers()[0] == CUDA:
                     return session
                 if self._explicit:
@@ -117,12 +120,12 @@ class OnnxRuntime:
                     "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
                 )
                 self.device = "cpu"
-            session = self._session(graph, [CPU])
+            session = self._create(graph, [CPU])
         if session is None:
             raise ModelError(f"{graph} cannot be loaded")
         return session
 
-    def _session(self, graph: Path, providers: list[str]) -> Any:
+    def _create(self, graph: Path, providers: list[str]) -> Any:
         try:
             import onnxruntime
 

@@ -5,13 +5,12 @@ Needs the extra `onedpiece[torch]`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from onedpiece.errors import ModelError
-from onedpiece.models.registry import Model
+from onedpiece.models.manifest import DecoderInfo, Model
+from onedpiece.runtime import blend
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
 from onedpiece.tokenizer.weights import load_installed
@@ -26,8 +25,11 @@ class TorchRuntime:
     """
 
     def __init__(self, model: Model, device: str = "cpu") -> None:
-        self.device = device
-        self._module = load_installed(model).to(device)
+        self.device, self._model = device, model
+        self._modules = {
+            one.decoder.name: load_installed(one).to(device) for one in (model.faithful, model)
+        }
+        self._module = self._modules[model.faithful.decoder.name]
 
     @torch.inference_mode()
     def encode(self, tiles: np.ndarray) -> np.ndarray:
@@ -36,10 +38,13 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
-        options: dict[str, Any] = {"grain": realism} if self._module.config.grain else {}
         prefix = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
-        pixels = self._module.decode(prefix, **options)
-        return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
+
+        def paint(decoder: DecoderInfo) -> np.ndarray:
+            pixels = self._modules[decoder.name].decode(prefix)
+            return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
+
+        return blend(self._model, realism, paint)
 
     @torch.no_grad()
     def propose(

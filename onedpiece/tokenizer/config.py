@@ -44,6 +44,18 @@ class Spectral:
 
 
 @dataclass(frozen=True)
+class Natural:
+    """A decoder that paints pictures that look real (`natural.py`).
+
+    blocks:   of its restoration network.
+    painting: channels of that network where it paints, at four times the size of its input.
+    """
+
+    blocks: int = 6
+    painting: int = 32
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole tokenizer.
 
@@ -51,7 +63,7 @@ class Config:
               `code_dim` channels and the MaskGIT-VQGAN pixel decoder. Otherwise tokens start from
               the cosine transform, and a decoder with `channels` channels in `depth` residual
               blocks repairs the image that they describe.
-    grain:    whether the decoder adds detail made of noise (`grain.py`); needs `spectral`.
+    natural:  instead, a decoder that paints pictures that look real; needs `spectral`.
     tokens:   number of latent tokens of the paper's model: 256, or fewer for TiTok
               (arXiv 2406.07550), whose architecture is the same.
     base:     channels of the MaskGIT-VQGAN decoder at full resolution, a multiple of 32.
@@ -64,13 +76,13 @@ class Config:
     code_dim: int = 12
     channels: int = 96
     depth: int = 4
-    grain: bool = False
+    natural: Natural | None = None
     tokens: int = MAX_TOKENS
     base: int = 128
 
     def __post_init__(self) -> None:
-        if self.grain and not self.spectral:
-            raise ValueError("grain is for models with a spectral start")
+        if self.natural and not self.spectral:
+            raise ValueError("a natural decoder is for models with a spectral start")
 
     def to_dict(self) -> dict[str, Any]:
         """The entry `config` of a manifest, for JSON."""
@@ -84,22 +96,23 @@ class Config:
     def from_dict(cls, data: dict[str, Any]) -> Config:
         """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for other data."""
         data = dict(data)
+        data.pop("grain", None)  # of earlier versions, whose decoders added noise
         data["encoder"], data["decoder"] = Vit(**data["encoder"]), Vit(**data["decoder"])
         if data.get("spectral"):
             spectral = dict(data["spectral"])
             if "rate" in spectral:
                 spectral["lambda_"] = spectral.pop("rate")
             data["spectral"] = Spectral(**{**spectral, "blocks": tuple(spectral["blocks"])})
+        if data.get("natural"):
+            data["natural"] = Natural(**data["natural"])
         return cls(**data)
 
 
 CONFIGS = {
     config.name: config
     for config in (
-        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral(), grain=True),
-        Config(
-            "large", Vit(512, 2, 8), Vit(512, 6, 8), Spectral(), channels=160, depth=6, grain=True
-        ),
+        Config("default", Vit(256, 0, 4), Vit(256, 4, 4), Spectral()),
+        Config("large", Vit(512, 2, 8), Vit(512, 6, 8), Spectral(), channels=160, depth=6),
         Config(
             "tiny",
             Vit(32, 1, 2),
@@ -107,7 +120,6 @@ CONFIGS = {
             Spectral(16, 2, 4, (1, 15) + (16,) * 15),
             channels=8,
             depth=1,
-            grain=True,
         ),
         Config("one-d-piece-s-256", Vit(512, 8, 8), Vit(512, 8, 8)),
         Config("one-d-piece-b-256", Vit(768, 12, 12), Vit(768, 12, 12)),

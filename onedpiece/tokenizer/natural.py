@@ -15,22 +15,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedpiece.constants import TILE
+from onedpiece.tokenizer.base import OneDPiece
+from onedpiece.tokenizer.config import Config
 from onedpiece.tokenizer.spectral import SpectralQuantizer
 
 CHANNELS, GROWTH = 64, 32
 RESIDUAL = 0.2  # scale of what a block adds
 SLOPE = 0.2  # of the leaky ReLUs
-SMALLEST, LARGEST = 24, 48  # pixels, sides of the small picture
+SMALLEST = 24  # side in pixels of the small picture
 UPSCALING = 4
 
 
 def small_side(num_tokens: int) -> int:
-    """Side in pixels of the small picture of so many tokens: 24, 32, 40, 48 for 32, 64, 128, 256.
+    """Side in pixels of the small picture of so many tokens: 24, 28, 36, 48 for 32, 64, 128, 256.
 
     In a picture that is larger than its detail, the network sees a blur to keep; in a smaller one,
     it sees damage to repair.
     """
-    return max(SMALLEST, min(LARGEST, round(8 * math.log2(num_tokens)) - 16))
+    # For integers it is max(24, min(...)); a graph has symbols in their place.
+    side = torch.sym_min(20 + num_tokens // 8, 24 + 3 * num_tokens // 32)
+    return torch.sym_max(SMALLEST, side)
 
 
 class _DenseBlock(nn.Module):
@@ -63,17 +67,20 @@ class _Block(nn.Module):
 
 
 class RestorationNetwork(nn.Module):
-    """The generator of Real-ESRGAN with `blocks` of its 23 blocks, and its parameter names."""
+    """The generator of Real-ESRGAN with `blocks` of its 23 blocks, and its parameter names.
 
-    def __init__(self, blocks: int) -> None:
+    painting: channels at four times the size, where most of the memory goes; 64 in Real-ESRGAN.
+    """
+
+    def __init__(self, blocks: int, painting: int = CHANNELS) -> None:
         super().__init__()
         self.conv_first = nn.Conv2d(3, CHANNELS, 3, padding=1)
         self.body = nn.ModuleList(_Block() for _ in range(blocks))
         self.conv_body = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.conv_up1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv_up2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv_hr = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv_last = nn.Conv2d(CHANNELS, 3, 3, padding=1)
+        self.conv_up2 = nn.Conv2d(CHANNELS, painting, 3, padding=1)
+        self.conv_hr = nn.Conv2d(painting, painting, 3, padding=1)
+        self.conv_last = nn.Conv2d(painting, 3, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 3, 4H, 4W), not clamped."""
@@ -108,21 +115,34 @@ def resample(pixels: Tensor, size: int) -> Tensor:
     return matrix @ pixels @ matrix.T
 
 
-class NaturalDecoder(nn.Module):
-    """Tokens of a spectral token set -> pixels, for batches with equally many tokens.
+class NaturalOneDPiece(OneDPiece):
+    """The tokens of the spectral start, and the natural decoder. The tokens are not trained."""
 
-    quantizer: the token set; it is not trained.
-    blocks:    of the restoration network.
-    """
-
-    def __init__(self, quantizer: SpectralQuantizer, blocks: int) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.quantize = quantizer.requires_grad_(False)
-        self.restore = RestorationNetwork(blocks)
+        assert config.spectral is not None and config.natural is not None
+        self.config = config
+        self.quantize = SpectralQuantizer(config.spectral).requires_grad_(False)
+        self.restore = RestorationNetwork(config.natural.blocks, config.natural.painting)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, K) -> (B, 3, 256, 256), not clamped, nominally 0..1."""
-        return resample(self.restore(self.small_picture(tokens)).float(), TILE)
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.quantize.tokens(self.quantize.analyse(pixels))
+
+    def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
+        if num_tokens is None:
+            return self.paint(self.small_picture(tokens))
+        pixels = tokens.new_zeros((len(tokens), 3, TILE, TILE), dtype=torch.float32)
+        for count in num_tokens.unique().tolist():
+            rows = num_tokens == count
+            pixels[rows] = self.decode(tokens[rows, :count])
+        return pixels
+
+    def forward(self, pixels: Tensor, num_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode(self.encode(pixels), num_tokens), pixels.new_zeros(())
+
+    def paint(self, small: Tensor) -> Tensor:
+        """A small picture (B, 3, s, s) -> pixels (B, 3, 256, 256)."""
+        return resample(self.restore(small).float(), TILE)
 
     @torch.no_grad()
     def small_picture(self, tokens: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from onedpiece.constants import MAX_TOKENS
+from onedpiece.tokenizer.base import OneDPiece as OneDPiece
 from onedpiece.tokenizer.config import Config
-from onedpiece.tokenizer.grain import Grain
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.pixels import (
     PIXEL_CODES,
     WORK,
@@ -22,36 +23,10 @@ from onedpiece.tokenizer.spectral import SpectralQuantizer, cosine_basis
 from onedpiece.tokenizer.vit import LatentDecoder, LatentEncoder
 
 
-class OneDPiece(nn.Module):
-    """The methods of every tokenizer: `encode`, `decode` and, for training, `forward`.
-
-    Pixels are float (B, 3, 256, 256), RGB in 0..1. Tokens are int64 (B, K) in 0..4095 with
-    1 <= K <= 256.
-    """
-
-    config: Config
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """pixels -> all tokens, (B, 256)."""
-        raise NotImplementedError
-
-    def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
-        """The first K tokens -> pixels, not clamped.
-
-        num_tokens: integers (B,) in 1..K, to use fewer tokens for some images of the batch.
-        """
-        raise NotImplementedError
-
-    def forward(self, pixels: Tensor, num_tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, drop all but the first num_tokens[b] tokens (B,), decode.
-
-        Returns pixels and the loss of the quantiser (scalar).
-        """
-        raise NotImplementedError
-
-
 def build(config: Config) -> OneDPiece:
     """The untrained module of a configuration."""
+    if config.natural:
+        return NaturalOneDPiece(config)
     return SpectralOneDPiece(config) if config.spectral else PaperOneDPiece(config)
 
 
@@ -126,7 +101,6 @@ class SpectralOneDPiece(OneDPiece):
         self.kind = nn.Embedding(config.spectral.classes, width)
         self.hint = PatchHint(width)
         self.repair = RepairDecoder(width, config.channels, config.depth)
-        self.grain = Grain(config.channels) if config.grain else None
         nn.init.normal_(self.quality.weight, std=0.02)
         nn.init.normal_(self.kind.weight, std=0.02)
         self.register_buffer(
@@ -136,30 +110,19 @@ class SpectralOneDPiece(OneDPiece):
     def encode(self, pixels: Tensor) -> Tensor:
         return self._quantise(pixels, self._offsets(pixels))
 
-    def decode(
-        self, tokens: Tensor, num_tokens: Tensor | None = None, grain: float | Tensor = 1.0
-    ) -> Tensor:
-        """`OneDPiece.decode`.
+    def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
+        """`OneDPiece.decode`, for the least squared error."""
+        return self.reconstruct(tokens, self.quantize.codes(tokens), num_tokens)
 
-        grain: how much grain is added, 1 as learned; 0 gives the smallest squared error.
-        """
-        return self._reconstruct_with_grain(tokens, self.quantize.codes(tokens), num_tokens, grain)
-
-    def forward(
-        self, pixels: Tensor, num_tokens: Tensor, grain: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """`OneDPiece.forward`; the loss is 0.
-
-        grain: decode with grain, as `decode` does; otherwise for the smallest squared error.
-        """
+    def forward(self, pixels: Tensor, num_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """`OneDPiece.forward`; the loss is 0."""
         offsets = self._offsets(pixels)
         tokens = self._quantise(pixels, offsets)
         codes = self.quantize.codes(tokens)
         if offsets is not None:
             # Straight-through: the gradient of the codes is that of the encoder's offsets.
             codes = codes + offsets - offsets.detach()
-        reconstruct = self._reconstruct_with_grain if grain else self.reconstruct
-        return reconstruct(tokens, codes, num_tokens), pixels.new_zeros(())
+        return self.reconstruct(tokens, codes, num_tokens), pixels.new_zeros(())
 
     def spectral_picture(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
         """The image that the tokens describe before any repair, (B, 3, 256, 256)."""
@@ -167,19 +130,18 @@ class SpectralOneDPiece(OneDPiece):
         return self.quantize.synthesise(coefficients, self.quantize.basis)
 
     def reconstruct(self, tokens: Tensor, codes: Tensor, num_tokens: Tensor | None) -> Tensor:
-        """tokens (B, K) and their vectors (B, K, dim) -> pixels without grain.
-
-        This is the image of smallest squared error, which search and the first phase of training
-        optimise.
-        """
-        return self._repair(tokens, codes, num_tokens)[0]
-
-    def strengths(self, tokens: Tensor, num_tokens: Tensor) -> Tensor:
-        """`Grain.strengths` of the decoded images; for models that have grain."""
-        assert self.grain is not None
-        _, features = self._repair(tokens, self.quantize.codes(tokens), num_tokens)
+        """tokens (B, K) and their vectors (B, K, dim) -> pixels of the least squared error."""
         with torch.autocast(tokens.device.type, enabled=False):
-            return self.grain.strengths(features.float())
+            coefficients = self.quantize.coefficients(tokens, codes, num_tokens)
+            image = self.quantize.synthesise(coefficients, self.quantize.basis)
+            small = self.quantize.synthesise(coefficients, self.small_basis)
+        every = torch.full_like(tokens[:, 0], tokens.shape[1])
+        length = every if num_tokens is None else num_tokens
+        condition = self.quality(length - 1) + self.kind(self.quantize.class_id(tokens))
+        small = small * 2 - 1
+        hint = torch.cat((condition[:, None], self.hint(small)), 1)
+        patches = self.decoder(codes, num_tokens, hint)
+        return image + self.repair(patches, small, condition).float()
 
     def _offsets(self, pixels: Tensor) -> Tensor | None:
         """What the encoder adds to the normalised vectors, (B, 256, dim); None without encoder."""
@@ -191,33 +153,3 @@ class SpectralOneDPiece(OneDPiece):
     def _quantise(self, pixels: Tensor, offsets: Tensor | None) -> Tensor:
         with torch.autocast(pixels.device.type, enabled=False):
             return self.quantize.tokens(self.quantize.analyse(pixels), offsets)
-
-    def _reconstruct_with_grain(
-        self,
-        tokens: Tensor,
-        codes: Tensor,
-        num_tokens: Tensor | None,
-        grain: float | Tensor = 1.0,
-    ) -> Tensor:
-        image, features = self._repair(tokens, codes, num_tokens)
-        if self.grain is None:
-            return image
-        with torch.autocast(tokens.device.type, enabled=False):
-            return image + grain * self.grain(image, features.float(), tokens[:, 0])
-
-    def _repair(
-        self, tokens: Tensor, codes: Tensor, num_tokens: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The image before grain, and the features of `RepairDecoder`."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            coefficients = self.quantize.coefficients(tokens, codes, num_tokens)
-            image = self.quantize.synthesise(coefficients, self.quantize.basis)
-            small = self.quantize.synthesise(coefficients, self.small_basis)
-        every = torch.full_like(tokens[:, 0], tokens.shape[1])
-        length = every if num_tokens is None else num_tokens
-        condition = self.quality(length - 1) + self.kind(self.quantize.class_id(tokens))
-        small = small * 2 - 1
-        hint = torch.cat((condition[:, None], self.hint(small)), 1)
-        patches = self.decoder(codes, num_tokens, hint)
-        residual, features = self.repair(patches, small, condition)
-        return image + residual.float(), features

@@ -181,20 +181,18 @@ class RepairDecoder(nn.Module):
         self.cells_to_pixels = nn.PixelShuffle(CELL)
         zero_(self.head)
 
-    def forward(self, patches: Tensor, small: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual (B, 3, 256, 256), and the features before the last layer.
+    def forward(self, patches: Tensor, small: Tensor, condition: Tensor) -> Tensor:
+        """Residual (B, 3, 256, 256).
 
         patches:   (B, 256, width), row-major.
         small:     (B, 3, 64, 64), the spectral image at the resolution of cells, in -1..1.
         condition: (B, width).
-        The features are (B, channels, 64, 64).
         """
         grid = self.from_patches(patches).transpose(1, 2).unflatten(2, (GRID, GRID))
         x = self.stem(torch.cat((small, self.patches_to_cells(grid)), 1))
         for block in self.blocks:
             x = block(x, condition)
-        features = F.gelu(x)
-        return self.cells_to_pixels(self.head(features)), features
+        return self.cells_to_pixels(self.head(F.gelu(x)))
 
 
 class PatchHint(nn.Module):

@@ -154,13 +154,27 @@ class Tokenizer:
 
     @cached_property
     def module(self) -> OneDPiece:
-        """The PyTorch module, float32, in evaluation mode: for gradients.
+        """The PyTorch module with the decoder of the least error, float32, in evaluation mode.
 
-        It is on the CPU at first, and then on the device of the last tensor that was encoded or
-        decoded.
+        It is for gradients. It is on the CPU at first, and then on the device of the last tensor
+        that was encoded or decoded.
 
         Raises OdpError if PyTorch is not installed, ModelError for int8 weights.
         """
+        try:
+            from onedpiece.tokenizer.weights import load_installed
+        except ImportError as error:
+            raise missing_extra("the PyTorch module", error) from error
+        return load_installed(self.model.faithful)
+
+    @cached_property
+    def natural(self) -> OneDPiece:
+        """The PyTorch module with the decoder of pictures that look real; `module` without one.
+
+        Raises like `module`.
+        """
+        if not self.model.has_realism:
+            return self.module
         try:
             from onedpiece.tokenizer.weights import load_installed
         except ImportError as error:
@@ -219,10 +233,13 @@ class Tokenizer:
     def _decode_tensor(self, tokens: Any, realism: float) -> Any:
         import torch
 
-        module = self._module_on(tokens.device)
-        options = {"grain": realism} if module.config.grain else {}
+        modules = (self.natural, realism), (self.module, 1 - realism)
         with torch.no_grad():
-            return module.decode(tokens.long(), **options).clamp(0, 1)
+            return sum(
+                share * module.to(tokens.device).decode(tokens.long()).clamp(0, 1)
+                for module, share in modules
+                if share
+            )
 
     def _module_on(self, device: Any) -> Any:
         return self.module.to(device)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from onedpiece.tokenizer.config import CONFIGS
-from onedpiece.tokenizer.natural import NaturalDecoder
+from onedpiece.tokenizer.config import CONFIGS, Natural
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, SpectralOneDPiece, build
 from onedpiece.training import checkpoint, distributed
 from onedpiece.training.data import Pictures, shards
@@ -30,9 +31,11 @@ from onedpiece.training.fit import fit
 from onedpiece.training.frozen_vq import FrozenVq, initialise
 from onedpiece.training.loop import Trainer
 from onedpiece.training.objective import FrozenNetworks
+from onedpiece.training.perception import Perception
+from onedpiece.training.precision import memory_format
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.targets import Targets, make_targets
-from onedpiece.training.teacher import load_restoration
+from onedpiece.training.teacher import fewer_channels, load_restoration
 from onedpiece.training.warm_start import copy_matching, load_parent
 
 
@@ -86,6 +89,10 @@ def main() -> None:
     verb.add_argument("--name", default="default", help="name of a new model")
     verb.add_argument("--decoder", default="repair", help="name of the decoder")
     verb.add_argument("--version", type=int, default=1, help="version of the decoder")
+    verb.add_argument(
+        "--faithful", default="", help="for a natural decoder: name of that of the least error"
+    )
+    verb.add_argument("--source", default="", help="where its weights come from, and the licence")
     verb.set_defaults(do=export_verb)
 
     args = parser.parse_args()
@@ -109,7 +116,9 @@ def _add_distillation(verbs: Any) -> None:
     verb.add_argument("--blocks", type=int, nargs="+", help="of the start; all by default")
     verb.add_argument("--seconds", type=float, required=True, help="how long to train")
     verb.add_argument("--batch", type=int, default=4)
-    verb.add_argument("--features", type=Path, required=True, help="folder with LPIPS weights")
+    verb.add_argument(
+        "--features", type=Path, required=True, help="folder with weights of feature networks"
+    )
     verb.add_argument("--model", default="default", help="name or directory of the model")
     verb.add_argument("--device", default="cpu")
     verb.set_defaults(do=distil_verb)
@@ -246,19 +255,32 @@ def entropy_verb(args: argparse.Namespace) -> None:
 
 def targets_verb(args: argparse.Namespace) -> None:
     model = _spectral(args.model)
+    layout = memory_format(torch.device(args.device))
     teacher = load_restoration(args.teacher).to(args.device)
+    teacher.to(memory_format=layout)  # type: ignore[call-overload]
     pictures = Pictures.open(shards(args.data), args.cache)
     make_targets(model, teacher, pictures, args.targets, device=args.device)
 
 
 def distil_verb(args: argparse.Namespace) -> None:
-    start = load_restoration(args.start, args.blocks)
-    student = NaturalDecoder(_spectral(args.model).quantize, len(start.body))
-    student.restore.load_state_dict(start.state_dict())
-    plan, lpips = Plan(args.seconds, args.batch), Lpips.load(args.features).to(args.device)
-    run = Distillation(args.run, student, plan, lpips, args.device)
-    run.resume()
+    perception = Perception.load(args.features, args.device)
+    if checkpoint.exists(args.run):
+        run = Distillation.resume(args.run, perception, args.device)
+    else:
+        plan = Plan(args.seconds, args.batch)
+        run = Distillation(args.run, _student(args), plan, perception, args.device)
     run.run(Targets.open(args.targets))
+
+
+def _student(args: argparse.Namespace) -> NaturalOneDPiece:
+    """A natural decoder that starts from a restoration network."""
+    start = fewer_channels(load_restoration(args.start, args.blocks), Natural.painting)
+    parent = _spectral(args.model)
+    natural = Natural(len(start.body))
+    student = NaturalOneDPiece(replace(parent.config, natural=natural))
+    student.quantize.load_state_dict(parent.quantize.state_dict())
+    student.restore.load_state_dict(start.state_dict())
+    return student
 
 
 def _spectral(model: str) -> SpectralOneDPiece:
@@ -266,7 +288,7 @@ def _spectral(model: str) -> SpectralOneDPiece:
     from onedpiece.models.registry import find  # needs safetensors, which training does not
     from onedpiece.tokenizer.weights import load_installed
 
-    module = load_installed(find(model))
+    module = load_installed(find(model).faithful)
     if not isinstance(module, SpectralOneDPiece):
         raise SystemExit(f"{model} has no spectral tokens")
     return module
@@ -277,7 +299,9 @@ def export_verb(args: argparse.Namespace) -> None:
     from onedpiece.export.model_directory import add_decoder, export, new_decoder
     from onedpiece.models.manifest import MANIFEST, read_model
 
-    module, decoder = checkpoint.ema_model(args.run), new_decoder(args.decoder, args.version)
+    module = checkpoint.ema_model(args.run)
+    decoder = new_decoder(args.decoder, args.version)
+    decoder = replace(decoder, faithful=args.faithful, source=args.source)
     if (args.out / MANIFEST).exists():
         print(add_decoder(module, read_model(args.out), decoder).fingerprint)
     else:

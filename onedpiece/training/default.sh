@@ -1,12 +1,11 @@
 #!/bin/sh
 # Make the default model from tar files or folders of photographs:
-#     sh onedpiece/training/default.sh RUNS MODEL FEATURES DATA...
+#     sh onedpiece/training/default.sh RUNS MODEL DATA...
 # RUNS is a working folder; called again after an interruption, the script resumes there. MODEL is
-# the model directory to write. FEATURES holds the weights of the feature networks that train the
-# grain (onedpiece/training/features.py).
+# the model directory to write; natural.sh adds a decoder of pictures that look real.
 set -eu
-runs=$1 model=$2 features=$3
-shift 3
+runs=$1 model=$2
+shift 2
 
 training() {
     verb=$1
@@ -25,7 +24,4 @@ once() {
 once fit training fit --cache "$runs/cache" --data "$@"
 once distortion training train --cache "$runs/cache" --data "$@"
 once tables training tables --cache "$runs/cache" --data "$@"
-once begin-grain training train --recipe grain --stop 1 --features "$features" \
-    --cache "$runs/cache" --data "$@"
-once grain training train --features "$features" --cache "$runs/cache" --data "$@"
 [ -e "$model/model.json" ] || training export "$model"

@@ -1,8 +1,9 @@
-"""Perceptual distances of frozen networks: LPIPS-squeeze and VGG-19.
+"""What frozen networks see: LPIPS-squeeze, VGG-19, and SqueezeNet's classes.
 
-A decoder trained with LPIPS-squeeze learns faint patterns that lower LPIPS and that nobody wants
-to see (docs/training.md has the numbers). LPIPS therefore trains the grain only, which can hardly
-draw patterns. The weights are not part of this project; `load` takes a folder with these files:
+A decoder trained with LPIPS-squeeze against the original learns faint patterns that lower LPIPS and
+that nobody wants to see (docs/training.md has the numbers). Against what a teacher paints it does
+not, since that is a function of the tokens. The weights are not part of this project; `load` takes
+a folder with these files:
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
     lpips_squeeze_v0.1.pt          linear heads lin0 .. lin6 of LPIPS v0.1 (Zhang et al.,
@@ -106,6 +107,32 @@ class Lpips(nn.Module):
         return [_unit(x) for x in features]
 
 
+class Scores(nn.Module):
+    """SqueezeNet's scores of the 1000 classes of ImageNet."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.network = Squeeze({k: v for k, v in weights.items() if k.startswith("features.")})
+        self.weight = nn.Parameter(weights["classifier.1.weight"], False)
+        self.bias = nn.Parameter(weights["classifier.1.bias"], False)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Scores:
+        """Raises FileNotFoundError if the file is missing."""
+        return cls(_read(folder / Lpips.FILES[0]))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in 0..1 -> (B, 1000)."""
+        pixels = (pixels - self.mean) / self.std
+        features = self.network(pixels.contiguous(memory_format=torch.channels_last))[-1]
+        return F.relu(F.conv2d(features, self.weight, self.bias)).mean((2, 3)).float()
+
+
 class Vgg(nn.Module):
     """Mean squared distance of the directions of three activations of VGG-19."""
 
@@ -165,7 +192,7 @@ def random_turn(
 ) -> tuple[Tensor, Tensor]:
     """Turn both batches (B, 3, H, H) by a multiple of 90 degrees and perhaps mirror them.
 
-    Both change in the same way. It keeps the grain from preferring one direction.
+    Both change in the same way.
     """
     turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from onedpiece.errors import PictureError
-from onedpiece.export.model_directory import copy_token_set, export, new_decoder
+from onedpiece.export.model_directory import add_decoder, copy_token_set, export, new_decoder
 from onedpiece.models.manifest import ENCODER, ENCODER_WEIGHTS, Model, TokenSet
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, load_installed, save
 from onedpiece.training import checkpoint
 from onedpiece.training.data import Pictures
+from onedpiece.training.distillation import Distillation, Plan
 from onedpiece.training.entropy import refit_tables
-from onedpiece.training.grain_matching import match_grain
 from onedpiece.training.loop import Trainer
+from onedpiece.training.own_targets import OwnTargets
 from onedpiece.training.recipe import Recipe
 
 LEARNING_RATE = 2e-4  # a quarter of that of training from scratch
 ENCODER_LEARNING_RATE = 1e-4  # like the next, as large beside it as in training from scratch
 CODEBOOK_LEARNING_RATE = 5e-6
-GRAIN_FRACTION = 0.1  # of the time
-ORIGINAL = "original.safetensors"
+NATURAL_FRACTION = 1 / 3  # of the time
+NATURAL_LEARNING_RATE = 5e-5
+NATURAL = "natural"  # folder of that decoder's run, with two files besides
+ORIGINAL, SOURCE = "original.safetensors", "source.txt"
 KEPT = "kept"  # folder with token set and encoder, if these stay
 NAMES = "token-set.json"
 
@@ -37,14 +42,15 @@ def finetune(
 ) -> Model:
     """Train for `hours` and write the model directory `out`.
 
-    Token set and encoder stay as they are, byte for byte, and the decoder is trained; it is called
-    `name`. With `new_token_set`, codebooks and encoder are trained too, and files of the new model
-    need the new token set, which is called `name` as well.
+    Token set and encoder stay as they are, byte for byte, and the decoder of the least error is
+    trained; it is called `name`. If the model paints natural pictures, a third of the time is for
+    that decoder, which is called `name`-natural. With `new_token_set`, codebooks and encoder are
+    trained too, and files of the new model need the new token set, which is called `name` as well.
 
-    A tenth of the time is for the grain, which is trained to be as strong as before. The run is
-    kept in `out`/run until it is finished. A second call resumes it, with the model, the hours and
-    the kind of token set of the first call. Raises PictureError if there is nothing to train on,
-    ModelError for a model that cannot be trained, ValueError for a name that is not valid.
+    The run is kept in `out`/run until it is finished. A second call resumes it, with the model, the
+    hours and the kind of token set of the first call. Raises PictureError if there is nothing to
+    train on, ModelError for a model that cannot be trained, ValueError for a name that is not
+    valid.
     """
     run, decoder = out / "run", new_decoder(name)
     resumed = checkpoint.exists(run)
@@ -57,25 +63,37 @@ def finetune(
         raise PictureError(str(error)) from error
     trainer.run(pictures)
     tuned = checkpoint.ema_model(run)
-    _restore_grain(tuned, run, pictures, trainer.recipe.seconds)
+    natural = _retrain_natural(run, tuned, pictures)
     token_set = _copy_kept(run, out)
     if token_set is None and isinstance(tuned, SpectralOneDPiece):
         refit_tables(tuned, pictures)
+        if natural:
+            natural.quantize.load_state_dict(tuned.quantize.state_dict())
     del pictures  # Windows does not remove a folder with an open memory map
     kept = [path.name for path in (run / KEPT).glob("*")]
     written = export(tuned, out, name, decoder, token_set=token_set, keep=kept)
+    if natural:
+        info = replace(new_decoder(f"{name}-natural"), faithful=name, source=_source(run))
+        written = add_decoder(natural, written, info)
     shutil.rmtree(run)
     return written
 
 
 def _start(model: Model, hours: float, run: Path, new_token_set: bool) -> Trainer:
     """A new run of the model, with copies of what stays and of its weights in the run's folder."""
-    module = load_installed(model)
+    module = load_installed(model.faithful)
     run.mkdir(parents=True, exist_ok=True)
-    save(module, run / ORIGINAL, half=False)
     if not new_token_set:
         _keep(model, run)
-    fraction = 1 - GRAIN_FRACTION if module.config.grain else 1
+    fraction = 1.0
+    if model.has_realism:
+        fraction -= NATURAL_FRACTION
+        natural = load_installed(model)
+        assert isinstance(natural, NaturalOneDPiece)
+        plan = Plan(NATURAL_FRACTION * 3600 * hours, learning_rate=NATURAL_LEARNING_RATE)
+        Distillation(run / NATURAL, natural, plan).save()
+        save(natural, run / NATURAL / ORIGINAL, half=False)
+        (run / NATURAL / SOURCE).write_text(model.decoder.source, encoding="utf-8")
     recipe = Recipe(
         seconds=fraction * 3600 * hours,
         learning_rate=LEARNING_RATE,
@@ -104,12 +122,21 @@ def _copy_kept(run: Path, out: Path) -> TokenSet | None:
     return TokenSet.from_dict(json.loads((run / NAMES).read_text()))
 
 
-def _restore_grain(tuned: OneDPiece, run: Path, pictures: Pictures, seconds: float) -> None:
-    """Train the grain, if there is one, in the time that `seconds` of training left for it."""
-    if not isinstance(tuned, SpectralOneDPiece) or tuned.grain is None:
-        return
-    original = load(tuned.config, run / ORIGINAL)
-    assert isinstance(original, SpectralOneDPiece)
-    remaining = seconds * GRAIN_FRACTION / (1 - GRAIN_FRACTION)
-    recipe = Recipe(seconds=remaining, batch=8, grain_learning_rate=1e-3, warmup_steps=10)
-    match_grain(tuned, original, pictures, recipe)
+def _retrain_natural(run: Path, tuned: OneDPiece, pictures: Pictures) -> NaturalOneDPiece | None:
+    """Train the natural decoder, if there is one, with the tokens of the tuned model."""
+    if not checkpoint.exists(run / NATURAL):
+        return None
+    training = Distillation.resume(run / NATURAL)
+    shipped = load(training.student.config, run / NATURAL / ORIGINAL)
+    assert isinstance(tuned, SpectralOneDPiece) and isinstance(shipped, NaturalOneDPiece)
+    for decoder in (shipped, training.student):
+        decoder.quantize.load_state_dict(tuned.quantize.state_dict())
+    training.run(OwnTargets(shipped, pictures))
+    natural = checkpoint.ema_model(run / NATURAL)
+    assert isinstance(natural, NaturalOneDPiece)
+    return natural
+
+
+def _source(run: Path) -> str:
+    """Where the weights of the natural decoder come from."""
+    return (run / NATURAL / SOURCE).read_text(encoding="utf-8")

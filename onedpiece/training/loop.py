@@ -150,8 +150,6 @@ class Trainer:
         """Train for one step; returns the unweighted losses."""
         factor = learning_rate_factor(self.recipe, self.step, self.seconds)
         set_learning_rates(self.optimizers, factor)
-        # The noise of the grain must be the same in a resumed run, and differ between processes.
-        torch.manual_seed(self.step * self.process.world_size + self.process.rank)
         losses = self.objective.losses(self.forward, batch.targets(), batch.num_tokens, self.step)
         self.model.zero_grad(set_to_none=True)
         self.objective.total(losses).backward()

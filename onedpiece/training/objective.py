@@ -14,7 +14,7 @@ from torch import Tensor
 from onedpiece.tokenizer.onedpiece import OneDPiece, PaperOneDPiece
 from onedpiece.training.convnext import ConvNext
 from onedpiece.training.discriminator import Discriminator
-from onedpiece.training.features import Lpips, Vgg, random_turn, random_view
+from onedpiece.training.features import Vgg, random_view
 from onedpiece.training.frozen_vq import FrozenVq
 from onedpiece.training.losses import log_mse
 from onedpiece.training.precision import autocast
@@ -29,7 +29,6 @@ class FrozenNetworks:
     """Networks that losses need and that are not trained; None for those not at hand."""
 
     vgg: Vgg | None = None
-    lpips: Lpips | None = None
     perceptual: ConvNext | None = None
     vq: FrozenVq | None = None
 
@@ -42,7 +41,6 @@ class FrozenNetworks:
 
         return cls(
             vgg=Vgg.load(features) if features and has(Vgg.FILE) else None,
-            lpips=Lpips.load(features) if features and has(*Lpips.FILES) else None,
             perceptual=ConvNext.load(features) if features and has(ConvNext.FILE) else None,
             vq=FrozenVq.load(vq) if vq else None,
         )
@@ -70,7 +68,6 @@ class Objective:
         _check(recipe, model, networks)
         self.recipe, self.device = recipe, device
         self.vgg = networks.vgg.to(device) if networks.vgg and recipe.vgg else None
-        self.lpips = networks.lpips.to(device) if networks.lpips and recipe.lpips else None
         self.perceptual = (
             networks.perceptual.to(device) if networks.perceptual and recipe.perceptual else None
         )
@@ -85,8 +82,6 @@ class Objective:
         """Run the feature networks through torch.compile."""
         if self.vgg:
             self.vgg = torch.compile(self.vgg, dynamic=False)  # type: ignore[assignment]
-        if self.lpips:
-            self.lpips = torch.compile(self.lpips, dynamic=False)  # type: ignore[assignment]
 
     def losses(self, forward: Forward, pixels: Tensor, num_tokens: Tensor, step: int) -> Losses:
         """Decode a batch and compare.
@@ -97,9 +92,8 @@ class Objective:
         """
         if self.vq:
             return Losses(self._proxy_terms(self.vq, forward, pixels, num_tokens), pixels, pixels)
-        options = {"grain": True} if self.recipe.grain_learning_rate else {}
         with autocast(self.device):
-            decoded, quantiser = forward(pixels, num_tokens, **options)
+            decoded, quantiser = forward(pixels, num_tokens)
         decoded = decoded.float()
         terms = self._pixel_terms(decoded, pixels, quantiser)
         rng = np.random.default_rng((self.recipe.seed, step, 1))
@@ -107,8 +101,6 @@ class Objective:
         with autocast(self.device):
             if self.vgg:
                 terms["vgg"] = self.vgg(*random_view(decoded, original, rng)).mean()
-            if self.lpips:
-                terms["lpips"] = self.lpips(*random_turn(decoded, original, rng)).mean()
         if self.discriminator and step >= self.recipe.discriminator_start:
             terms["generator_loss"] = self.discriminator.generator_loss(decoded)
         return Losses(terms, original, decoded)
@@ -155,11 +147,9 @@ class Objective:
 
 
 def _check(recipe: Recipe, model: OneDPiece, networks: FrozenNetworks) -> None:
-    for name in ("vgg", "lpips", "perceptual"):
+    for name in ("vgg", "perceptual"):
         if getattr(recipe, name) and getattr(networks, name) is None:
             raise ValueError(f"this recipe needs the weights of a feature network ({name})")
-    if recipe.grain_learning_rate and not model.config.grain:
-        raise ValueError("this recipe is for configurations with grain")
     if recipe.proxy and networks.vq is None:
         raise ValueError("this recipe needs the frozen tokenizer whose codes are to be learned")
     if (recipe.proxy or recipe.mse) and not isinstance(model, PaperOneDPiece):

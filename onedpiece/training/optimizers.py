@@ -68,8 +68,6 @@ def _peak_learning_rate(name: str, recipe: Recipe) -> float:
         return recipe.codebook_learning_rate
     if name.startswith(ENCODER):
         return recipe.encoder_learning_rate
-    if name.startswith("grain."):
-        return recipe.grain_learning_rate
     return recipe.learning_rate
 
 

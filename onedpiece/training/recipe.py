@@ -24,8 +24,7 @@ class Recipe:
                     parameters whose learning rate is 0 are frozen.
     muon_learning_rate: of Muon, for the matrices and convolutions inside the decoder; with 0,
                     AdamW trains these too.
-    encoder_learning_rate, codebook_learning_rate, grain_learning_rate: of AdamW for these parts.
-                    Pictures are decoded with grain only if the grain is trained.
+    encoder_learning_rate, codebook_learning_rate: of AdamW for these parts.
     beta2:          AdamW's decay of the second moment.
     max_grad_norm:  gradients are scaled down to this norm.
     ema_decay:      decay of the moving average of the weights, which is evaluated and exported.
@@ -37,7 +36,6 @@ class Recipe:
     mse:            mean squared error.
     perceptual:     the paper's perceptual distance (`convnext.ConvNext`).
     vgg:            distance of VGG-19 features on a random square of `window` pixels.
-    lpips:          LPIPS-squeeze of the same square; allowed for the grain only.
     generator_loss: of the discriminator on the same square. The discriminator is trained from step
                     `discriminator_start` on.
     """
@@ -51,7 +49,6 @@ class Recipe:
     muon_learning_rate: float = 0.0
     encoder_learning_rate: float = 0.0
     codebook_learning_rate: float = 0.0
-    grain_learning_rate: float = 0.0
     warmup_steps: int = 200
     final_factor: float = 0.01
     weight_decay: float = 0.02
@@ -64,7 +61,6 @@ class Recipe:
     mse: float = 0.0
     perceptual: float = 0.0
     vgg: float = 0.0
-    lpips: float = 0.0
     window: int = 128
     generator_loss: float = 0.0
     discriminator_learning_rate: float = 2e-4
@@ -72,9 +68,6 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        others = self.learning_rate or self.encoder_learning_rate or self.codebook_learning_rate
-        if self.lpips and (others or not self.grain_learning_rate):
-            raise ValueError("lpips is for the grain only: other networks learn to fool it")
         if not self.seconds > 0 and not self.steps > 0:
             raise ValueError("a recipe needs seconds or steps")
 

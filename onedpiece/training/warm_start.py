@@ -15,19 +15,13 @@ def load_parent(path: Path) -> OneDPiece:
     from onedpiece.models.manifest import read_model
     from onedpiece.tokenizer.weights import load_installed  # needs safetensors; a run does not
 
-    return load_installed(read_model(path))
+    return load_installed(read_model(path).faithful)
 
 
 def copy_matching(model: OneDPiece, parent: OneDPiece) -> None:
-    """Copy every parameter and table that has the same name and shape in both models.
-
-    The grain is copied as a whole or not at all.
-    """
+    """Copy every parameter and table that has the same name and shape in both models."""
     source, target = parent.state_dict(), model.state_dict()
     matching = {
         name for name in target if name in source and source[name].shape == target[name].shape
     }
-    grain = {name for name in target if name.startswith("grain.")}
-    if not grain <= matching:
-        matching -= grain
     model.load_state_dict({**target, **{name: source[name] for name in matching}})

@@ -109,13 +109,12 @@ class TestDecode:
         assert odp("decode", "short.odp", "short.png").code == 0
         assert (tmp_path / "prefix.png").read_bytes() == (tmp_path / "short.png").read_bytes()
 
-    def test_the_amount_of_grain_can_be_chosen(self, odp, one_tile, tmp_path):
-        for name, options in (("default", ()), ("all", ("--grain", 1)), ("none", ("--grain", 0))):
+    def test_realism_can_be_chosen(self, odp, one_tile, tmp_path):
+        choices = {"default": (), "real": ("--realism", 1), "faithful": ("--realism", 0)}
+        for name, options in choices.items():
             assert odp("decode", "-", f"{name}.png", *options, stdin=one_tile).code == 0
-        default, whole, none = (
-            (tmp_path / f"{name}.png").read_bytes() for name in ("default", "all", "none")
-        )
-        assert default == whole != none
+        default, real, faithful = ((tmp_path / f"{name}.png").read_bytes() for name in choices)
+        assert default == real != faithful
 
     def test_a_truncated_file_is_decoded_with_a_warning(self, odp, two_tiles, tmp_path):
         header = sizes(parse(two_tiles))["header"]
@@ -172,7 +171,7 @@ class TestOverwriting:
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         try:
             # The output must fit into the pipe, which is only read afterwards.
-            assert odp("decode", odp_file, pipe, "-n", 1, "--grain", 0).code == 0
+            assert odp("decode", odp_file, pipe, "-n", 1, "--realism", 0).code == 0
             assert os.read(reader, 8) == b"\x89PNG\r\n\x1a\n"
         finally:
             os.close(reader)
@@ -192,8 +191,8 @@ class TestUsage:
             ["encode", "-", "--out-dir", "out"],
             ["encode", "in.png", "out.odp", "--device", "abacus"],
             ["decode", "in.odp", "out.png", "--tokens", "many"],
-            ["decode", "in.odp", "out.png", "--grain", "1.5"],
-            ["decode", "in.odp", "out.png", "--grain", "nan"],
+            ["decode", "in.odp", "out.png", "--realism", "1.5"],
+            ["decode", "in.odp", "out.png", "--realism", "nan"],
             ["decode", "in.odp", "-", "--json"],
             ["truncate", "in.odp", "out.odp"],
             ["info"],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("torch", reason="needs the torch extra")
 pytest.importorskip("onnxscript", reason="needs the torch extra")
 
 from onedpiece.export import model_directory
-from onedpiece.export.model_directory import export, new_decoder
-from onedpiece.tokenizer.config import CONFIGS
+from onedpiece.export.model_directory import add_decoder, export, new_decoder
+from onedpiece.tokenizer.config import CONFIGS, Natural
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import build
 from onedpiece.tokenizer.weights import load_installed
 from onedpiece.training import finetune as finetune_module
@@ -59,7 +62,7 @@ def changed(model, tuned) -> set[str]:
 
 def test_a_decoder_is_trained_and_the_tokens_stay(model, photos, tmp_path):
     tuned = finetune(model, [photos], HOURS, tmp_path / "mine", "mine")
-    assert {"decoder", "repair", "grain"} <= changed(model, tuned)
+    assert {"decoder", "repair"} <= changed(model, tuned)
     assert not {"quantize", "encoder", "latent_tokens"} & changed(model, tuned)
     assert not (tmp_path / "mine" / "run").exists()
 
@@ -83,12 +86,26 @@ def test_a_new_token_set_is_made_by_request_only(model, photos, tmp_path, monkey
     assert not tuned.token_set.aliases
 
 
+def test_a_natural_decoder_is_trained_beside_it(model, photos, tmp_path):
+    module = NaturalOneDPiece(replace(TINY, natural=Natural(1, 8)))
+    module.quantize.load_state_dict(load_installed(model).quantize.state_dict())
+    info = replace(new_decoder("real"), faithful="first", source="a network, its licence")
+    model = add_decoder(module, model, info)
+    tuned = finetune(model, [photos], 3 * HOURS, tmp_path / "mine", "mine")
+    assert [decoder.name for decoder in tuned.decoders] == ["mine", "mine-natural"]
+    assert tuned.decoder.name == "mine-natural"
+    assert tuned.faithful.decoder.name == "mine"
+    assert tuned.decoder.source == info.source
+    assert changed(model, tuned) == {"restore"}
+    assert {"decoder", "repair"} <= changed(model.faithful, tuned.faithful)
+
+
 def test_an_interrupted_run_is_resumed_with_its_kind_of_token_set(
     model, photos, tmp_path, monkeypatch
 ):
     out = tmp_path / "mine"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finetune_module, "match_grain", interrupt)
+        patch.setattr(finetune_module, "_retrain_natural", interrupt)
         finetune(model, [photos], HOURS, out, "mine")
     assert (out / "run" / "checkpoint.pt").exists()
     with monkeypatch.context() as patch:

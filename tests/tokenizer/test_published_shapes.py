@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
 from published_shapes import SIZES, published_shapes  # noqa: E402
 
+from onedpiece.errors import ModelError  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS, Vit  # noqa: E402
-from onedpiece.tokenizer.published import shapes  # noqa: E402
+from onedpiece.tokenizer.published import load_published, shapes  # noqa: E402
 
 
 @pytest.mark.parametrize("size, count", [("s", 308), ("b", 404), ("l", 692)])
@@ -44,3 +45,18 @@ def test_the_list_of_s_is_that_of_the_reference_vectors(shared):
     lines = (shared / "reference" / "state_dict_s256.txt").read_text().splitlines()
     entries = dict(line.split(" ", 1) for line in lines)
     assert published_shapes(512, 8) == {k: ast.literal_eval(v) for k, v in entries.items()}
+
+
+def test_a_titok_that_is_not_legacy_is_refused(paper, published, tmp_path):
+    """Its head gives pixels: `TiTokDecoder` with `is_legacy: false` in the reference code."""
+    state = torch.load(published, weights_only=True)
+    width = paper.decoder.width
+    for layer in ("decoder.ffn.0", "decoder.ffn.2"):
+        del state[f"{layer}.weight"], state[f"{layer}.bias"]
+    state["decoder.ffn.0.weight"] = torch.zeros(16 * 16 * 3, width, 1, 1)
+    state["decoder.ffn.0.bias"] = torch.zeros(16 * 16 * 3)
+    state["decoder.conv_out.weight"] = torch.zeros(3, 3, 3, 3)
+    state["decoder.conv_out.bias"] = torch.zeros(3)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="is not"):
+        load_published(tmp_path / "pytorch_model.bin", paper)

@@ -57,7 +57,7 @@ class TestPrefixes:
     def test_training_decodes_as_decoding_does(self, tiny, pixels):
         num_tokens = torch.tensor([3, 100, 256])
         with torch.inference_mode():
-            trained, _ = tiny(pixels, num_tokens, grain=True)
+            trained, _ = tiny(pixels, num_tokens)
             decoded = tiny.decode(tiny.encode(pixels), num_tokens)
         torch.testing.assert_close(trained, decoded, atol=1e-4, rtol=0)
 
@@ -220,7 +220,7 @@ class TestProposals:
         num_tokens, valid_size = torch.full((3,), 40), torch.tensor([[200, 90]] * 3)
         with torch.no_grad():
             cost, *_ = Proposals(tiny)(original, tokens, num_tokens, valid_size)
-            decoded = tiny.decode(tokens[:, :40], grain=0).clamp(0, 1).permute(0, 2, 3, 1)
+            decoded = tiny.decode(tokens[:, :40]).clamp(0, 1).permute(0, 2, 3, 1)
             error = (decoded - original / 255).square()[:, :90, :200].flatten(1).sum(1)
             tables = tiny.quantize
             bits = tables.bits()[tables.block_of, tokens]

@@ -83,6 +83,7 @@ def weights():
         weights.squeeze |= layer(f"features.{number}.squeeze", narrow, channels_in, 1)
         weights.squeeze |= layer(f"features.{number}.expand1x1", wide, narrow, 1)
         weights.squeeze |= layer(f"features.{number}.expand3x3", wide, narrow, 3)
+    weights.squeeze |= layer("classifier.1", 1000, 512, 1)
     weights.heads = {f"lin{i}": torch.rand(1, width, 1, 1) for i, width in enumerate(HEADS)}
     for name, (channels, channels_in) in zip(Vgg.LAYERS, VGG, strict=True):
         weights.vgg |= layer(name, channels, channels_in, 3)

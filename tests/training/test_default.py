@@ -9,7 +9,7 @@ import pytest
 import onedpiece.training
 
 SCRIPT = Path(onedpiece.training.__file__).with_name("default.sh")
-STEPS = ["fit", "train", "tables", "train --recipe grain", "train --features", "export"]
+STEPS = ["fit", "train", "tables", "export"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run_script(tmp_path):
         calls.write_text("")
         search = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            ["sh", SCRIPT, tmp_path, tmp_path / "model", "networks", "a.tar", "b c.tar"],
+            ["sh", SCRIPT, tmp_path, tmp_path / "model", "a.tar", "b c.tar"],
             env={**os.environ, "PATH": search, "CALLS": str(calls), "FAIL_AT": fail_at},
         )
         steps = [
@@ -53,9 +53,3 @@ def test_an_interrupted_run_resumes(run_script):
     assert run_script(fail_at="tables")[0] == 1
     status, steps = run_script()
     assert (status, verbs(steps)) == (0, STEPS[2:])
-
-
-def test_a_schedule_that_was_started_is_not_started_again(run_script):
-    assert run_script(fail_at="default --features")[0] == 1
-    assert verbs(run_script()[1]) == ["train --features", "export"]
-    assert verbs(run_script()[1]) == ["export"]

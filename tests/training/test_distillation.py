@@ -1,5 +1,7 @@
 """The natural decoder learns to paint what its teacher paints."""
 
+import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,20 +10,33 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.tokenizer.config import Natural  # noqa: E402
 from onedpiece.tokenizer.natural import (  # noqa: E402
-    NaturalDecoder,
+    NaturalOneDPiece,
     RestorationNetwork,
     resample,
     small_side,
 )
 from onedpiece.training.distillation import Distillation, Plan  # noqa: E402
-from onedpiece.training.targets import LENGTHS, make_targets  # noqa: E402
-from onedpiece.training.teacher import load_restoration, teach  # noqa: E402
+from onedpiece.training.features import Scores  # noqa: E402
+from onedpiece.training.own_targets import OwnTargets  # noqa: E402
+from onedpiece.training.perception import Perception  # noqa: E402
+from onedpiece.training.targets import BATCH, LENGTHS, Targets, make_targets  # noqa: E402
+from onedpiece.training.teacher import (  # noqa: E402
+    fewer_channels,
+    load_restoration,
+    teach,
+    teacher_side,
+)
 
 
-def distance(decoded, original):
-    """In the place of LPIPS."""
-    return (decoded - original).square().mean((1, 2, 3))
+@pytest.fixture
+def natural(fitted):
+    """A small natural decoder, not trained."""
+    torch.manual_seed(0)
+    decoder = NaturalOneDPiece(replace(fitted.config, natural=Natural(1, 8)))
+    decoder.quantize.load_state_dict(fitted.quantize.state_dict())
+    return decoder
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +51,22 @@ def targets(tmp_path_factory, fitted, teacher, pictures):
 
 
 @pytest.fixture
-def begin(tmp_path, fitted, teacher):
-    """Begins or continues a run of a student with one of the teacher's blocks."""
+def begin(tmp_path, natural):
+    """Begins or continues a run."""
 
-    def begin(name="run"):
-        student = NaturalDecoder(fitted.quantize, 1)
-        names = student.restore.state_dict()
-        student.restore.load_state_dict({name: teacher.state_dict()[name] for name in names})
+    def begin(name="run", perception=None):
+        folder = tmp_path / name
+        if folder.exists():
+            return Distillation.resume(folder, perception)
         plan = Plan(seconds=1e6, batch=2, warmup_steps=1)
-        run = Distillation(tmp_path / name, student, plan, distance)
-        run.resume()
-        return run
+        return Distillation(folder, copy.deepcopy(natural), plan, perception)
 
     return begin
 
 
 class TestNetwork:
     def test_the_small_picture_grows_with_the_number_of_tokens(self):
-        assert [small_side(tokens) for tokens in (32, 64, 128, 256)] == [24, 32, 40, 48]
+        assert [small_side(tokens) for tokens in (32, 64, 128, 256)] == [24, 28, 36, 48]
         sides = [small_side(tokens) for tokens in range(1, 257)]
         assert all(0 <= after - before <= 2 for before, after in pairwise(sides))
         assert (sides[0], sides[-1]) == (24, 48)
@@ -66,15 +79,20 @@ class TestNetwork:
         assert np.abs(scaled.numpy() - np.asarray(expected)).max() < 1e-5
 
     @pytest.mark.parametrize("tokens", [1, 64, 256])
-    def test_it_paints_a_tile_from_any_prefix(self, fitted, tokens):
-        decoder = NaturalDecoder(fitted.quantize, 1)
+    def test_it_paints_a_tile_from_any_prefix(self, natural, tokens):
         codes = torch.zeros(2, tokens, dtype=torch.int64)
-        assert decoder(codes).shape == (2, 3, 256, 256)
+        assert natural.decode(codes).shape == (2, 3, 256, 256)
 
-    def test_it_is_shown_what_the_tokens_say_made_small(self, fitted, pictures):
+    def test_a_batch_may_have_prefixes_of_several_lengths(self, natural):
+        codes = torch.randint(0, 4096, (3, 64))
+        together = natural.decode(codes, torch.tensor([5, 64, 5]))
+        assert torch.allclose(together[1:2], natural.decode(codes[1:2]), atol=1e-5)
+        assert torch.allclose(together[2:], natural.decode(codes[2:, :5]), atol=1e-5)
+
+    def test_it_is_shown_what_the_tokens_say_made_small(self, fitted, natural, pictures):
         pixels = torch.from_numpy(pictures.centre(0)).permute(2, 0, 1)[None].float() / 255
         tokens = fitted.encode(pixels)[:, :200]
-        small = NaturalDecoder(fitted.quantize, 1).small_picture(tokens)
+        small = natural.small_picture(tokens)
         expected = resample(fitted.spectral_picture(tokens), small.shape[-1]).clamp(0, 1)
         assert (small - expected).abs().mean() < 0.01
 
@@ -113,18 +131,31 @@ class TestWeights:
         ours = load_restoration(folder / "realesrgan_x4plus.pt")(pixels)
         assert torch.allclose(ours, reference.Teacher().float()(pixels), atol=1e-4)
 
+    def test_the_channels_that_weigh_most_are_kept(self):
+        network = RestorationNetwork(1)
+        with torch.no_grad():
+            network.conv_hr.weight[:, 8:] = 0
+            network.conv_last.weight[:, 8:] = 0
+        pixels = torch.rand(1, 3, 12, 12)
+        lean = fewer_channels(network, 8)
+        assert lean.conv_hr.weight.shape == (8, 8, 3, 3)
+        assert torch.allclose(lean(pixels), network(pixels), atol=1e-5)
+
 
 class TestTargets:
+    def test_the_teacher_is_shown_more_detail_of_more_tokens(self):
+        assert [teacher_side(tokens) for tokens in (32, 64, 128, 256)] == [24, 32, 40, 48]
+
     def test_each_picture_is_painted_from_one_of_the_lengths(self, targets, pictures):
-        assert targets.pixels.shape == (len(pictures), 256, 256, 3)
+        assert targets.painted.shape == (len(pictures), 256, 256, 3)
         assert sorted(set(targets.num_tokens)) == [16, 64]
         assert 256 in LENGTHS
 
     def test_they_are_what_the_teacher_paints(self, targets, fitted, teacher):
         tokens = torch.from_numpy(targets.tokens[:1, : targets.num_tokens[0]].astype(np.int64))
         with torch.no_grad():
-            expected = teach(teacher, fitted.decode(tokens, grain=0.0), int(targets.num_tokens[0]))
-        painted = torch.from_numpy(np.array(targets.pixels[:1])).permute(0, 3, 1, 2) / 255
+            expected = teach(teacher, fitted.decode(tokens), int(targets.num_tokens[0]))
+        painted = torch.from_numpy(np.array(targets.painted[:1])).permute(0, 3, 1, 2) / 255
         assert (painted - expected).abs().mean() < 0.01
 
     def test_a_second_call_finds_them_done(self, tmp_path, fitted, teacher, pictures):
@@ -133,25 +164,50 @@ class TestTargets:
         def never(pixels):
             raise AssertionError
 
-        assert len(make_targets(fitted, never, pictures, tmp_path, (16,)).pixels) == len(
-            first.pixels
-        )
+        again = make_targets(fitted, never, pictures, tmp_path, (16,))
+        assert len(again.painted) == len(first.painted)
 
     def test_a_batch_has_one_number_of_tokens(self, targets):
-        tokens, pixels = targets.batch(3, np.random.default_rng(0))
-        assert tokens.shape in {(3, 16), (3, 64)}
-        assert pixels.shape == (3, 3, 256, 256)
-        assert 0 <= pixels.min() <= pixels.max() <= 1
+        batch = targets.batch(3, np.random.default_rng(0))
+        assert batch.tokens.shape in {(3, 16), (3, 64)}
+        for pixels in (batch.painted, batch.original):
+            assert pixels.shape == (3, 3, 256, 256)
+            assert 0 <= pixels.min() <= pixels.max() <= 1
+
+    def test_drawings_are_painted_with_the_least_error(self, tmp_path, fitted, teacher, pictures):
+        many = replace(pictures, index=np.resize(pictures.index, (10 * BATCH, 3)))
+        stopped = make_targets(fitted, teacher, many, tmp_path, (16,))
+        tokens = torch.from_numpy(stopped.tokens[-1:, :16].astype(np.int64))
+        with torch.no_grad():
+            expected = fitted.decode(tokens).clamp(0, 1)
+        painted = torch.from_numpy(np.array(stopped.painted[-1:])).permute(0, 3, 1, 2) / 255
+        assert (painted - expected).abs().mean() < 0.01
+        drawings = Targets(*(getattr(stopped, name)[9 * BATCH :] for name in ARRAYS))
+        assert len(drawings.num_tokens) == BATCH
+
+
+ARRAYS = ("tokens", "painted", "original", "num_tokens")
 
 
 class TestTraining:
     def test_the_student_comes_nearer_to_the_teacher(self, begin, targets):
-        run = begin()
-        tokens, painted = targets.batch(4, np.random.default_rng(0))
-        first, _ = run.train_step(tokens, painted)
+        run, rng = begin(), np.random.default_rng(0)
+        batch = targets.batch(4, rng)
+        first = run.train_step(batch, rng)["l1"]
         for _ in range(30):
-            last, _ = run.train_step(tokens, painted)
+            last = run.train_step(batch, rng)["l1"]
         assert last < first
+
+    def test_networks_compare_with_the_teacher_and_with_the_original(
+        self, begin, targets, weights, vgg, lpips
+    ):
+        perception = Perception(lpips, vgg, Scores(weights.squeeze))
+        batch = targets.batch(2, np.random.default_rng(0))
+        run = begin(perception=perception)
+        terms = run.train_step(batch, np.random.default_rng(0))
+        assert set(terms) == {"l1", "lpips", "vgg", "scores"}
+        terms = run.train_step(replace(batch, original=None), np.random.default_rng(0))
+        assert set(terms) == {"l1", "lpips"}
 
     def test_a_resumed_run_is_the_run_that_did_not_stop(self, begin, targets):
         whole = begin("whole")
@@ -160,8 +216,8 @@ class TestTraining:
         parts = begin("parts")
         assert parts.step == 2
         parts.run(targets, 4)
-        for name, value in whole.network.state_dict().items():
-            assert torch.allclose(parts.network.state_dict()[name], value, atol=1e-6)
+        for name, value in whole.student.state_dict().items():
+            assert torch.allclose(parts.student.state_dict()[name], value, atol=1e-6)
             assert torch.allclose(parts.ema[name], whole.ema[name], atol=1e-6)
 
     def test_the_token_set_is_not_trained(self, begin, targets):
@@ -169,3 +225,10 @@ class TestTraining:
         before = run.student.quantize.codebooks.clone()
         run.run(targets, 2)
         assert torch.equal(run.student.quantize.codebooks, before)
+
+    def test_without_a_teacher_the_decoder_learns_from_itself(self, begin, natural, pictures):
+        batch = OwnTargets(natural, pictures).batch(2, np.random.default_rng(0))
+        assert batch.original is None
+        assert batch.tokens.shape[1] in LENGTHS
+        assert batch.painted.shape == (2, 3, 256, 256)
+        begin().run(OwnTargets(natural, pictures), 1)

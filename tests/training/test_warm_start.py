@@ -13,14 +13,6 @@ from onedpiece.training.warm_start import copy_matching  # noqa: E402
 TINY = CONFIGS["tiny"]
 
 
-def test_grain_is_copied_as_a_whole_or_not_at_all(tiny):
-    same, wider = build(TINY), build(replace(TINY, channels=16))
-    for model in (same, wider):
-        copy_matching(model, tiny)
-    assert torch.equal(same.grain.strength.weight, tiny.grain.strength.weight)
-    assert not wider.grain.strength.weight.any()
-
-
 def test_a_deeper_model_starts_as_its_parent(tiny):
     parent, deeper = tiny.eval(), build(replace(TINY, depth=2)).eval()
     copy_matching(deeper, parent)

@@ -1,0 +1,58 @@
+"""How far a painted picture is from the teacher's and from the original, as frozen networks see it.
+
+VGG-19 and SqueezeNet learned to tell objects apart. What brings their view of a painted picture
+nearer to that of the original makes it more recognisable to other networks, too (docs/training.md
+has the numbers, by a network that no loss here has seen).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onedpiece.training.features import Lpips, Scores, Vgg
+
+TERMS = ("l1", "lpips", "vgg", "scores")
+WINDOW = 128  # pixels, side of the square that VGG-19 sees
+
+
+@dataclass(frozen=True)
+class Perception:
+    """The networks, which are not trained."""
+
+    lpips: Lpips
+    vgg: Vgg
+    scores: Scores
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Perception:
+        """From the files that `features` lists. Raises FileNotFoundError if one is missing."""
+        return cls(
+            Lpips.load(folder).to(device),
+            Vgg.load(folder).to(device),
+            Scores.load(folder).to(device),
+        )
+
+    def terms(
+        self,
+        decoded: Tensor,
+        painted: Tensor,
+        original: Tensor | None = None,
+        *,
+        rng: np.random.Generator,
+    ) -> dict[str, Tensor]:
+        """Losses (scalars) by name. All pictures are (B, 3, 256, 256) in 0..1."""
+        terms = {"lpips": self.lpips(decoded, painted).mean().float()}
+        if original is not None:
+            top, left = rng.integers(original.shape[-1] - WINDOW + 1, size=2)
+            square = slice(None), slice(None), slice(top, top + WINDOW), slice(left, left + WINDOW)
+            terms["vgg"] = self.vgg(decoded[square], original[square]).mean().float()
+            with torch.no_grad():
+                known = self.scores(original)
+            cosine = torch.cosine_similarity(self.scores(decoded), known, 1)
+            terms["scores"] = (1 - cosine).mean().float()
+        return terms
