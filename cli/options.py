@@ -162,6 +162,47 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only
 Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
 
 
+DatasetInputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT... OUT",
+        help="Folders, files, patterns or URLs of pictures, WebDataset tars or Parquet files, or "
+        "hf:OWNER/NAME; and the folder to write.",
+    ),
+]
+DatasetIn = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder, file or pattern of a token dataset.")
+]
+DatasetOut = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.", readable=False)]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of processes, with a thread each; one a core by default."),
+]
+Shard = Annotated[
+    str, typer.Option(metavar="I/N", help="Take every N-th input file, from the I-th; I from 0.")
+]
+SamplesPerFile = Annotated[
+    int, typer.Option("--rows-per-file", min=1, help="Samples of each file of the output.")
+]
+Square = Annotated[
+    bool, typer.Option("--square", help="Reduce pictures to their central square of 256x256.")
+]
+PictureColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of pictures in Parquet files.")
+]
+KeyColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of keys in Parquet files.")
+]
+KeepFiles = Annotated[
+    bool, typer.Option("--keep-files", help="Store whole .odp files as well, in a column odp.")
+]
+PassedColumns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="Columns to pass through. [default: all]"),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
+
+
 def checked_name(name: str) -> str:
     """The name of a model or decoder, if it is valid. Raises typer.BadParameter."""
     from onedpiece.models.names import check_name

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onedpiece.datasets.conversion import convert
     from onedpiece.datasets.decoding import decode
-    from onedpiece.datasets.encoding import encode
+    from onedpiece.datasets.encoding import Shard, encode
+    from onedpiece.datasets.sources import Columns
     from onedpiece.datasets.survey import describe, verify
 
-__all__ = ["convert", "decode", "describe", "encode", "verify"]
+__all__ = ["Columns", "Shard", "convert", "decode", "describe", "encode", "verify"]
 
 _HOMES = {
+    "Columns": "onedpiece.datasets.sources",
+    "Shard": "onedpiece.datasets.encoding",
     "convert": "onedpiece.datasets.conversion",
     "decode": "onedpiece.datasets.decoding",
     "describe": "onedpiece.datasets.survey",

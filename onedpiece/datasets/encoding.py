@@ -20,9 +20,9 @@ from onedpiece.datasets.part_writer import PartWriter
 from onedpiece.datasets.parts import About
 from onedpiece.datasets.places import read_file
 from onedpiece.datasets.rows import Row, row_of
-from onedpiece.datasets.sources import Sample, Source
-from onedpiece.datasets.workers import Failure, Work, Workers
-from onedpiece.errors import DeviceError, ModelError, OdpError, OutputError
+from onedpiece.datasets.sources import ALL_COLUMNS, Columns, Sample, Source
+from onedpiece.datasets.workers import Failure, Work, Workers, in_groups
+from onedpiece.errors import OdpError, OutputError
 from onedpiece.images.color import Color
 from onedpiece.images.picture import Picture
 from onedpiece.images.reader import ReadOptions, open_picture, suffixes
@@ -32,7 +32,6 @@ from onedpiece.rate_control import Target
 SAMPLES_PER_PART = 16384
 CHUNK = 32  # samples that a worker gets at once
 BYTES_OF_CHUNK = 16 << 20  # of pictures that do not lie in files of their own
-PIXELS_IN_MEMORY = 16 << 20  # of the pictures that a worker encodes together, unless it is one
 
 Encoded = bytes | str | Failure
 """What a worker gets: the bytes of a picture, its path, or why there are none."""
@@ -91,18 +90,7 @@ class EncodeWork:
         Raises DeviceError or ModelError, which would stop every picture.
         """
         Image.MAX_IMAGE_PIXELS = (self.options.max_pixels + 1) // 2  # Pillow doubles it
-        results: dict[int, Row | Failure] = {}
-        waiting: dict[int, Picture] = {}
-        for index, item in enumerate(items):
-            try:
-                waiting[index] = self._read(item)
-            except Exception as error:
-                results[index] = failure(error)
-            if sum(picture.pixels.size // 3 for picture in waiting.values()) > PIXELS_IN_MEMORY:
-                results.update(self._encode(waiting))
-                waiting = {}
-        results.update(self._encode(waiting))
-        return [results[index] for index in range(len(items))]
+        return in_groups(items, self._read, _pixels, self._encode)
 
     def _read(self, item: Encoded) -> Picture:
         picture = open_picture(read_item(item), self.options)
@@ -113,33 +101,13 @@ class EncodeWork:
         (pixels,) = Tokenizer.preprocess(Image.fromarray(picture.pixels))
         return Picture(pixels, picture.grey)
 
-    def _encode(self, pictures: dict[int, Picture]) -> dict[int, Row | Failure]:
-        """Encode together; if that fails, one by one."""
-        if not pictures:
-            return {}
-        try:
-            images = self.codec.encode_pictures(
-                [*pictures.values()], self.target, effort=self.effort
-            )
-            rows = [row_of(image, self.keep_files) for image in images]
-            return dict(zip(pictures, rows, strict=True))
-        except (DeviceError, ModelError):
-            raise
-        except Exception as error:
-            if len(pictures) == 1:
-                return dict.fromkeys(pictures, failure(error))
-        return {
-            index: result
-            for index, picture in pictures.items()
-            for result in self._encode({index: picture}).values()
-        }
+    def _encode(self, pictures: list[Picture]) -> list[Row]:
+        images = self.codec.encode_pictures(pictures, self.target, effort=self.effort)
+        return [row_of(image, self.keep_files) for image in images]
 
 
-def failure(error: Exception) -> Failure:
-    """The reason in words."""
-    if isinstance(error, MemoryError):
-        return Failure("there is not enough memory")
-    return Failure(str(error) if isinstance(error, OdpError) else repr(error))
+def _pixels(picture: Picture) -> int:
+    return picture.pixels.size // 3
 
 
 def read_item(item: Encoded) -> bytes:
@@ -158,9 +126,7 @@ def encode(
     square: bool = False,
     background: Color | None = None,
     keep_files: bool = False,
-    picture_column: str | None = None,
-    key_column: str | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Columns = ALL_COLUMNS,
     shard: Shard = Shard(),
     samples_per_part: int = SAMPLES_PER_PART,
     resume: bool = False,
@@ -178,8 +144,7 @@ def encode(
     target, effort, background, model, device, max_pixels: as in `onedpiece.encode`.
     square:  reduce each picture to its central square of 256x256 pixels, which is one tile.
     keep_files: rows hold whole .odp files as well.
-    picture_column, key_column: of Parquet files, where they are not found by themselves.
-    columns: what to pass through; by default all columns, and .cls, .txt and .json of tars.
+    columns: which columns of Parquet files are what, and what is passed through.
     shard:   which share of the sorted files to encode; other runs encode the others.
     samples_per_part: samples of a file of the dataset.
     resume:  continue after the parts that are there.
@@ -189,26 +154,14 @@ def encode(
     Raises OdpError for inputs or an output that cannot be used at all, DeviceError and ModelError,
     ValueError for arguments out of range. A sample that fails raises nothing: it is counted.
     """
-    if workers < 0 or samples_per_part < 1:
-        raise ValueError("workers must be at least 0, and samples_per_part at least 1")
     target = target if isinstance(target, Target) else Target(tokens=target)
     codec = Codec(model, device, threads=1, max_pixels=max_pixels)
     options = ReadOptions(max_pixels, background)
-    source = Source(
-        [os.fspath(path) for path in inputs],
-        suffixes(),
-        picture_column,
-        key_column,
-        None if columns is None else tuple(columns),
-    )
+    source = Source([os.fspath(path) for path in inputs], suffixes(), columns)
     settings = (repr(target), effort, square, background, keep_files, max_pixels)
-    return run(
-        source,
-        EncodeWork(codec, target, effort, options, square, keep_files),
-        Output(Path(out), codec.model, settings, shard, samples_per_part, resume, keep_files),
-        workers,
-        report,
-    )
+    folder, work = Path(out), EncodeWork(codec, target, effort, options, square, keep_files)
+    output = Output(folder, codec.model, settings, shard, samples_per_part, resume, keep_files)
+    return run(source, work, output, workers, report)
 
 
 @dataclass(frozen=True)
@@ -222,6 +175,10 @@ class Output:
     samples_per_part: int
     resume: bool
     keep_files: bool
+
+    def __post_init__(self) -> None:
+        if self.samples_per_part < 1:
+            raise ValueError("samples_per_part must be at least 1")
 
 
 def run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from onedpiece.datasets.arrow import import_pyarrow
+from onedpiece.datasets.outputs import rename, write_failures
 from onedpiece.datasets.parts import COLUMNS, FAILURES, METADATA, About, part_name
 from onedpiece.datasets.rows import Row
 from onedpiece.datasets.sources import Sample
@@ -131,30 +130,13 @@ class PartWriter:
         self._file.add_key_value_metadata({METADATA: about.to_json().encode()})
         try:
             self._file.close()
-            self._write_failures()
-            _rename(self._partial, self._target)
+            side_file = self._folder / FAILURES / f"{self._target.stem}.jsonl"
+            write_failures(side_file, self._failures)  # first: a part stands for both
+            rename(self._partial, self._target, sync=True)
         except OSError as error:
             raise OutputError(f"{self._target} cannot be written: {error.strerror}") from error
         self._file, self._failures, self._samples = None, [], 0
         self._about = replace(self._about, number=self._about.number + 1)
-
-    def _write_failures(self) -> None:
-        """Write the side file, one line of JSON for each sample that failed."""
-        path = self._folder / FAILURES / f"{self._target.stem}.jsonl"
-        if not self._failures:
-            path.unlink(missing_ok=True)  # of a run that was killed before it renamed its part
-            return
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
-        partial.write_text("".join(f"{json.dumps(failure)}\n" for failure in self._failures))
-        _rename(partial, path)
-
-
-def _rename(partial: Path, path: Path) -> None:
-    """Rename a complete file, once its contents are on the disk."""
-    with partial.open("r+b") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def _schema(passed: dict[str, Any], keep_files: bool) -> Any:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import glob
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from onedpiece.datasets.arrow import import_pyarrow
 from onedpiece.datasets.sources import START, Position
@@ -74,24 +77,24 @@ class Part:
     def about(self) -> About:
         """Raises OdpError if it is no part of a token dataset."""
         try:
-            return About.from_json(self._metadata.metadata[METADATA])
+            return About.from_json(self.metadata.metadata[METADATA])
         except (KeyError, TypeError, ValueError) as error:
             raise OdpError(f"{self.path} is no part of a token dataset: {error}") from error
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return int(self._metadata.num_rows)
+        return int(self.metadata.num_rows)
 
     @property
     def schema(self) -> Any:
         """Its Arrow schema."""
-        return self._metadata.schema.to_arrow_schema()
+        return self.metadata.schema.to_arrow_schema()
 
     @property
     def rows_of_groups(self) -> list[int]:
         """Number of rows in each row group."""
-        metadata = self._metadata
+        metadata = self.metadata
         return [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
 
     def read_group(self, index: int, columns: list[str] | None = None) -> Any:
@@ -111,7 +114,8 @@ class Part:
             raise OdpError(f"{self.path} cannot be read: {error}") from error
 
     @cached_property
-    def _metadata(self) -> Any:
+    def metadata(self) -> Any:
+        """The metadata of the Parquet file. Raises OdpError."""
         with self.open() as file:
             return file.metadata
 
@@ -158,6 +162,20 @@ def end_of(parts: list[Part], job: str) -> tuple[Position, bool]:
             f"{parts[0].path.parent} was made from other inputs or with other options"
         )
     return parts[-1].about.end, parts[-1].about.is_last
+
+
+def rows_of(part: Part, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a part as dicts; tokens are uint16 arrays. Raises OdpError if it is damaged."""
+    for group in range(len(part.rows_of_groups)):
+        table = part.read_group(group, columns)
+        tokens = None
+        if "tokens" in table.column_names:
+            tokens = table.column("tokens").combine_chunks()
+            table = table.drop_columns(["tokens"])
+        for number, row in enumerate(table.to_pylist()):
+            if tokens is not None:
+                row["tokens"] = np.asarray(tokens[number].values)
+            yield row
 
 
 def part_name(shard: int, shards: int, number: int) -> str:

@@ -25,13 +25,27 @@ class Sample(NamedTuple):
     found: Found
 
 
+class Columns(NamedTuple):
+    """Which columns of Parquet files are what, and what is passed through.
+
+    picture, key: names of columns, where they are not found by themselves.
+    passed: columns of Parquet files, or extensions in tars ("cls", "txt"), to pass through; by
+        default all columns, or `tars.LABELS`.
+    """
+
+    picture: str | None = None
+    key: str | None = None
+    passed: tuple[str, ...] | None = None
+
+
+ALL_COLUMNS = Columns()
+
+
 class Source:
     """All samples of some inputs; a shard has every N-th of the sorted files.
 
     inputs:   what `places.find_files` takes; all of one kind: pictures, tar or Parquet files.
     suffixes: extensions of pictures, such as ".png".
-    picture, key: columns of Parquet files, where they are not found by themselves.
-    columns:  what to pass through; by default all columns, or `tars.LABELS`.
 
     Raises OdpError for inputs that are not there or are of several kinds.
 
@@ -43,9 +57,7 @@ class Source:
         self,
         inputs: Sequence[str],
         suffixes: set[str],
-        picture: str | None = None,
-        key: str | None = None,
-        columns: tuple[str, ...] | None = None,
+        columns: Columns = ALL_COLUMNS,
     ) -> None:
         self._suffixes, self._columns = tuple(suffixes), columns
         known = (*self._suffixes, *tars.SUFFIXES, ".parquet")
@@ -62,12 +74,12 @@ class Source:
         self._layout: tables.Layout | None = None
         self.passed: dict[str, Any] = {}
         if self._kind == "Parquet":
-            self._layout = tables.find_layout(self.files[0].path, picture, key, columns)
+            self._layout = tables.find_layout(self.files[0].path, *columns)
             self.passed = self._layout.passed
         elif self._kind == "tar":
             pyarrow, _ = import_pyarrow()
             types = {"cls": pyarrow.int64()}
-            labels = tars.LABELS if columns is None else columns
+            labels = tars.LABELS if columns.passed is None else columns.passed
             self.passed = {name: types.get(name, pyarrow.string()) for name in labels}
 
     def samples(self, shard: int = 0, shards: int = 1, after: Position = START) -> Iterator[Sample]:
@@ -86,7 +98,8 @@ class Source:
             yield from tars.read_samples(place.path, self._is_picture, labels, self.left_out)
         elif self._layout is not None:
             name = place.name.removesuffix(".parquet")
-            yield from tables.read_samples(place.path, name, self._layout, self._columns is None)
+            is_all = self._columns.passed is None
+            yield from tables.read_samples(place.path, name, self._layout, is_all)
         else:
             error = "another picture has this name too" if is_given_twice else ""
             yield Found(_key(place), place.path, {}, error)

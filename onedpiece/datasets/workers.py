@@ -8,18 +8,20 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from onedpiece.errors import OdpError
+from onedpiece.errors import DeviceError, ModelError, OdpError
 
 Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
 
 WAITING = 2  # chunks for each worker beyond the one that it works on
+PIXELS_IN_MEMORY = 16 << 20  # of the pictures that a worker has at once, unless it is one
 MAX_DEATHS = 8  # one after the other, without a result in between
 
 
@@ -36,12 +38,14 @@ Work = Callable[[list[Item]], list[Result | Failure]]
 class Workers(Generic[Item, Result]):
     """Processes that do the same work on chunks of items; use it as a context manager.
 
-    count: number of processes; 0 does all the work in this one.
+    count: number of processes; 0 does all the work in this one. Raises ValueError below 0.
 
     At most `WAITING` chunks for each worker are in memory beside those that are worked on.
     """
 
     def __init__(self, work: Work[Item, Result], count: int) -> None:
+        if count < 0:
+            raise ValueError("the number of workers must be at least 0")
         self._work, self._count = work, count
         self._pool: ProcessPoolExecutor | None = None
         self._deaths = 0
@@ -119,6 +123,59 @@ class Workers(Generic[Item, Result]):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = None
+
+
+def failure(error: Exception) -> Failure:
+    """The reason in words."""
+    if isinstance(error, MemoryError):
+        return Failure("there is not enough memory")
+    return Failure(str(error) if isinstance(error, OdpError) else repr(error))
+
+
+def in_groups(
+    items: list[Item],
+    read: Callable[[Item], Loaded],
+    pixels_of: Callable[[Loaded], int],
+    process: Callable[[list[Loaded]], Sequence[Result]],
+) -> list[Result | Failure]:
+    """The results of items that are processed together, so that their tiles share batches.
+
+    pixels_of: of what was read. A group has at most PIXELS_IN_MEMORY, unless it is one item.
+
+    An item that cannot be read or processed is a Failure. Raises DeviceError or ModelError, which
+    would stop every item.
+    """
+    results: dict[int, Result | Failure] = {}
+    waiting: dict[int, Loaded] = {}
+    for index, item in enumerate(items):
+        try:
+            waiting[index] = read(item)
+        except Exception as error:
+            results[index] = failure(error)
+        if sum(map(pixels_of, waiting.values())) > PIXELS_IN_MEMORY:
+            results.update(_together(waiting, process))
+            waiting = {}
+    results.update(_together(waiting, process))
+    return [results[index] for index in range(len(items))]
+
+
+def _together(
+    loaded: dict[int, Loaded], process: Callable[[list[Loaded]], Sequence[Result]]
+) -> dict[int, Result | Failure]:
+    """Process items together; if that fails, one by one."""
+    if not loaded:
+        return {}
+    try:
+        return dict(zip(loaded, process([*loaded.values()]), strict=True))
+    except (DeviceError, ModelError):
+        raise
+    except Exception as error:
+        if len(loaded) == 1:
+            return dict.fromkeys(loaded, failure(error))
+    results: dict[int, Result | Failure] = {}
+    for index, one in loaded.items():
+        results.update(_together({index: one}, process))
+    return results
 
 
 _work: Any = None  # in a worker: what it does

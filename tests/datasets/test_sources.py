@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onedpiece.datasets import encode, tars
-from onedpiece.datasets.sources import Source
+from onedpiece.datasets.sources import Columns, Source
 from onedpiece.errors import OdpError
 
 
@@ -164,7 +164,7 @@ class TestParquet:
     def test_columns_can_be_chosen_and_names_of_ours_are_moved(self, tmp_path, jpeg, read_rows):
         table = pa.table({"jpg": [jpeg(1)], "key": ["k"], "width": [640], "x": [1], "y": [2]})
         path = self.write(tmp_path / "a.parquet", table)
-        encode([path], tmp_path / "out", 16, workers=0, columns=["width", "y"])
+        encode([path], tmp_path / "out", 16, workers=0, columns=Columns(passed=("width", "y")))
         (row,) = read_rows(tmp_path / "out")
         assert (row["key"], row["width"], row["source_width"], row["y"]) == ("k", 64, 640, 2)
         assert "x" not in row
@@ -205,7 +205,7 @@ class TestParquet:
         with pytest.raises(OdpError, match="no column of pictures: it has label"):
             found(path)
         with pytest.raises(OdpError, match="no column 'photo'"):
-            found(path, picture="photo")
+            found(path, columns=Columns("photo"))
         (tmp_path / "a.parquet").write_bytes(b"no Parquet")
         with pytest.raises(OdpError, match="no Parquet file"):
             found(path)
