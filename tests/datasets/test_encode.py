@@ -134,9 +134,11 @@ class TestWorkers:
         died = Failure("the worker process died of it")
         assert results == [[2, 4], [6, died, 8], [10], [12]]
 
-    def test_workers_that_die_all_the_time_stop_the_run(self):
+    def test_workers_that_die_all_the_time_stop_the_run(self, monkeypatch):
+        from onedpiece.datasets import workers
         from onedpiece.datasets.workers import Workers
 
+        monkeypatch.setattr(workers, "MAX_DEATHS", 2)
         with Workers(die_of_seven, 1) as workers, pytest.raises(OdpError, match="enough memory"):
             list(workers.map([[7] * 20]))
 
@@ -186,12 +188,12 @@ class TestResume:
             f"    encode([{str(folder)!r}], {str(out)!r}, 16, workers=1, samples_per_part=32)\n"
         )
         (tmp_path / "run.py").write_text(script)
-        run = subprocess.Popen([sys.executable, tmp_path / "run.py"])
+        run = subprocess.Popen([sys.executable, tmp_path / "run.py"], stdout=subprocess.PIPE)
         deadline = time.monotonic() + 60
         while not list(out.glob("part-*.parquet")) and time.monotonic() < deadline:
             time.sleep(0.01)
         run.kill()
-        run.wait(60)
+        run.communicate(timeout=60)  # the end of the pipe: the worker ends with its parent
         before = len(list(out.glob("part-*.parquet")))
         assert 1 <= before < 10
         encode([folder], out, 16, workers=0, samples_per_part=32, resume=True)
