@@ -31,7 +31,7 @@ from onedpiece.rate_control import Target
 
 SAMPLES_PER_PART = 16384
 CHUNK = 32  # samples that a worker gets at once
-BYTES_OF_CHUNK = 16 << 20  # of pictures that do not lie in files of their own
+BYTES_OF_CHUNK = 16 << 20  # pictures in files of their own are read by the workers
 
 Encoded = bytes | str | Failure
 """What a worker gets: the bytes of a picture, its path, or why there are none."""
@@ -245,7 +245,7 @@ def _chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
     size = 0
     for sample in samples:
         chunk.append(sample)
-        size += len(sample.found.data)
+        size += sample.found.size
         if len(chunk) == CHUNK or size > BYTES_OF_CHUNK:
             yield chunk
             chunk, size = [], 0

@@ -14,10 +14,12 @@ from onedpiece.datasets.outputs import rename, write_failures
 from onedpiece.datasets.parts import COLUMNS, FAILURES, METADATA, About, part_name
 from onedpiece.datasets.rows import Row
 from onedpiece.datasets.sources import Sample
+from onedpiece.datasets.tars import Found
 from onedpiece.datasets.workers import Failure
 from onedpiece.errors import OdpError, OutputError
 
 ROWS_OF_GROUP = 1024
+BYTES_OF_GROUP = 64 << 20  # about how much of passed-through columns is in memory
 COMPRESSION_LEVEL = 3
 
 
@@ -45,9 +47,9 @@ class PartWriter:
         self._names = {name: f"source_{name}" if name in COLUMNS else name for name in passed}
         self._schema = _schema({self._names[name]: passed[name] for name in passed}, keep_files)
         self._file: Any = None
-        self._rows: list[tuple[Sample, Row]] = []
+        self._rows: list[tuple[Found, Row]] = []
         self._failures: list[dict[str, str]] = []
-        self._samples = 0
+        self._samples = self._bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -71,8 +73,10 @@ class PartWriter:
         if isinstance(result, Failure):
             self._failures.append({"key": sample.found.key, "reason": result.reason})
             return
-        self._rows.append((sample, result))
-        if len(self._rows) == ROWS_OF_GROUP:
+        found = sample.found._replace(data=b"")  # the picture need not stay in memory
+        self._rows.append((found, result))
+        self._bytes += found.size
+        if len(self._rows) == ROWS_OF_GROUP or self._bytes > BYTES_OF_GROUP:
             self._write_group()
 
     def finish(self) -> None:
@@ -105,7 +109,7 @@ class PartWriter:
             self._file.write_table(self._table())
         except (pyarrow.ArrowException, OSError) as error:
             raise OutputError(f"{self._target} cannot be written: {error}") from error
-        self._rows = []
+        self._rows, self._bytes = [], 0
 
     def _table(self) -> Any:
         pyarrow, _ = import_pyarrow()
@@ -113,14 +117,14 @@ class PartWriter:
         ends = np.cumsum([0, *(len(row.tokens) for row in rows)], dtype=np.int32)
         tokens = np.concatenate([np.zeros(0, np.uint16), *(row.tokens for row in rows)])
         columns: dict[str, Any] = {
-            "key": [sample.found.key for sample, _ in self._rows],
+            "key": [found.key for found, _ in self._rows],
             "tokens": pyarrow.ListArray.from_arrays(ends, pyarrow.array(tokens)),
         }
         for name in COLUMNS:
             if name in self._schema.names and name not in columns:
                 columns[name] = [getattr(row, name) for row in rows]
         for name, ours in self._names.items():
-            columns[ours] = [sample.found.columns.get(name) for sample, _ in self._rows]
+            columns[ours] = [found.columns.get(name) for found, _ in self._rows]
         return pyarrow.table(columns, schema=self._schema)
 
     def _finish_part(self, is_last: bool) -> None:

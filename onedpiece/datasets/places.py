@@ -5,6 +5,7 @@ URLs need fsspec and its library for the protocol, such as s3fs or gcsfs.
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import os
@@ -20,10 +21,15 @@ CONVERTED = "@refs/convert/parquet"  # the branch on which the hub keeps its dat
 
 
 class Place(NamedTuple):
-    """A file: its path or URL, and its name relative to the input that it belongs to."""
+    """A file: its name relative to the input that it belongs to, and what comes before that."""
 
-    path: str
+    root: str
     name: str
+
+    @property
+    def path(self) -> str:
+        """Path or URL of the file."""
+        return self.root + self.name
 
 
 def find_files(given: str, wanted: Callable[[str], bool]) -> list[Place]:
@@ -42,7 +48,7 @@ def find_files(given: str, wanted: Callable[[str], bool]) -> list[Place]:
         raise OdpError(f"{given} cannot be listed: {error.strerror or error}") from error
     if not places:
         raise OdpError(f"{given}: there are no inputs")
-    return sorted(places, key=lambda place: (place.name, place.path))
+    return sorted(places, key=lambda place: (place.name, place.root))
 
 
 def open_file(path: str) -> BinaryIO:
@@ -78,15 +84,11 @@ def _find_local(path: str, wanted: Callable[[str], bool]) -> list[Place]:
     if os.path.isdir(path):
         return _files_below(path, wanted)
     if os.path.exists(path) or not glob.has_magic(path):
-        return [Place(path, os.path.basename(path))]
+        return [_place(path, os.path.dirname(path))]
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
     root = str(Path(*fixed))
     matches = glob.iglob(path, recursive=True)
-    return [
-        Place(match, _relative(match, root))
-        for match in matches
-        if wanted(match) and not os.path.isdir(match)
-    ]
+    return [_place(match, root) for match in matches if wanted(match) and not os.path.isdir(match)]
 
 
 def _files_below(folder: str, wanted: Callable[[str], bool]) -> list[Place]:
@@ -99,11 +101,18 @@ def _files_below(folder: str, wanted: Callable[[str], bool]) -> list[Place]:
         if wanted(name)
     ]
     paths += [str(error.filename) for error in errors]
-    return [Place(path, _relative(path, folder)) for path in paths]
+    return [_place(path, folder) for path in paths]
 
 
-def _relative(path: str, root: str) -> str:
-    return Path(os.path.relpath(path, root)).as_posix()
+def _place(path: str, root: str) -> Place:
+    name = Path(os.path.relpath(path, root or ".")).as_posix()
+    return Place(_with_slash(root), name)
+
+
+@functools.lru_cache(maxsize=8)
+def _with_slash(root: str) -> str:
+    """The root as a prefix of paths: one string for all of its files."""
+    return os.path.join(root, "") if root else ""
 
 
 def _find_remote(url: str, wanted: Callable[[str], bool]) -> list[Place]:
@@ -115,10 +124,12 @@ def _find_remote(url: str, wanted: Callable[[str], bool]) -> list[Place]:
     elif system.isdir(root):
         found = [path for path in system.find(root) if wanted(path)]
     else:
-        return [Place(url, root.rpartition("/")[2])]
-    return [
-        Place(system.unstrip_protocol(path), path.removeprefix(root).lstrip("/")) for path in found
-    ]
+        root, found = root.rpartition("/")[0], [root]
+    places = []
+    for path in found:
+        name = path.removeprefix(root).lstrip("/")
+        places.append(Place(system.unstrip_protocol(path).removesuffix(name), name))
+    return places
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -90,7 +90,7 @@ class Source:
                 continue
             for index, found in enumerate(self._read(self.files[number], number in twice)):
                 if (number, index) > after:
-                    yield Sample((number, index), found)
+                    yield Sample((number, index), found._replace(key=_valid(found.key)))
 
     def _read(self, place: Place, is_given_twice: bool) -> Iterator[Found]:
         if self._kind == "tar":
@@ -130,3 +130,8 @@ def _key(place: Place) -> str:
     folder, slash, name = place.name.rpartition("/")
     stem, dot, _ = name.rpartition(".")
     return folder + slash + (stem if dot and stem else name)
+
+
+def _valid(key: str) -> str:
+    """The key as valid Unicode, which names of files need not be."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

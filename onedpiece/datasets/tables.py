@@ -13,7 +13,7 @@ from onedpiece.errors import OdpError
 
 PICTURE_NAMES = ("image", "img", "picture", "jpg", "jpeg", "png", "webp", "bytes", "odp")
 KEY_NAMES = ("key", "__key__")
-ROWS = 32  # read at once
+ROWS = 8  # read at once
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ class Found(NamedTuple):
     columns: dict[str, Any]
     error: str = ""
 
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return len(self.data) + _size(self.columns)
+
 
 def read_samples(
     path: str,
@@ -113,7 +118,19 @@ class _Sample:
 
 def _label(extension: str, data: bytes) -> Any:
     text = data.decode("utf-8", "strict")
-    return int(text) if extension == "cls" else text
+    if extension != "cls":
+        return text
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("the number is too large")
+    return number
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bytes | str):
+        return len(value)
+    values = value.values() if isinstance(value, dict) else value
+    return sum(map(_size, values)) if isinstance(value, dict | list) else 8
 
 
 class _Info(tarfile.TarInfo):

@@ -1,7 +1,6 @@
 """Encoding into a token dataset: what rows hold, what fails, and that a run can be cut anywhere."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -145,7 +144,7 @@ class TestWorkers:
 
 def die_of_seven(chunk):
     if 7 in chunk:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(9)
     return [2 * number for number in chunk]
 
 

@@ -1,6 +1,8 @@
 """Inputs of every kind: folders, patterns, URLs, WebDataset tars and Parquet files."""
 
 import io
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,7 @@ pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'onedpiece[dat
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onedpiece.datasets import encode, tars
+from onedpiece.datasets import encode, places, tars
 from onedpiece.datasets.sources import Columns, Source
 from onedpiece.errors import OdpError
 
@@ -27,7 +29,7 @@ class TestFolders:
     def test_pictures_are_sorted_and_read_by_whoever_needs_them(self, folder):
         samples = found(folder)
         assert [sample.key for sample in samples][:2] == ["class-0/00", "class-0/02"]
-        assert samples[0].data == str(folder / "class-0" / "00.jpg")
+        assert Path(samples[0].data) == folder / "class-0" / "00.jpg"
 
     def test_a_pattern_keeps_the_names_below_it(self, folder):
         samples = found(folder / "*" / "0[01].jpg")
@@ -35,8 +37,30 @@ class TestFolders:
 
     def test_a_url_is_read_through_fsspec(self, folder, tmp_path, read_rows):
         pytest.importorskip("fsspec", reason="needs fsspec")
-        encode([f"file://{folder}"], tmp_path / "out", 16, workers=0)
+        encode([folder.as_uri()], tmp_path / "out", 16, workers=0)
         assert read_rows(tmp_path / "out")[0]["key"] == "class-0/00"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode there")
+    def test_a_name_that_is_not_unicode_becomes_a_key(self, tmp_path, jpeg, read_rows):
+        (tmp_path / "in").mkdir()
+        with open(bytes(tmp_path / "in") + b"/caf\xe9.jpg", "wb") as file:
+            file.write(jpeg())
+        encode([tmp_path / "in"], tmp_path / "out", 16, workers=0)
+        assert read_rows(tmp_path / "out")[0]["key"] == r"caf\xe9"
+
+    def test_a_name_on_the_hub_is_a_url_that_its_library_understands(self, tmp_path, monkeypatch):
+        hub = pytest.importorskip("huggingface_hub.hf_file_system", reason="needs huggingface_hub")
+        if not hasattr(hub, "parse_hf_uri"):
+            pytest.skip("needs a newer huggingface_hub")
+        asked = []
+        monkeypatch.setattr(places, "_find_remote", lambda url, wanted: asked.append(url))
+        with pytest.raises(OdpError, match="no inputs"):
+            found("hf:owner/name/default/train")
+        uri = hub.parse_hf_uri(asked[0])
+        assert (uri.type, uri.id) == ("dataset", "owner/name")
+        assert (uri.revision, uri.path_in_repo) == ("refs/convert/parquet", "default/train")
+        with pytest.raises(OdpError, match="hf:OWNER/NAME"):
+            found("hf:name")
 
     def test_a_url_of_an_unknown_kind_is_an_error(self):
         pytest.importorskip("fsspec", reason="needs fsspec")
@@ -111,10 +135,10 @@ class TestTars:
         assert "no end" in failures(samples)[str(path)]
 
     def test_a_sample_without_a_picture_or_with_a_bad_label_is_a_failure(self, write_tar, jpeg):
-        tar = write_tar("a.tar", {"1.txt": b"alone", "2.jpg": jpeg(), "2.cls": b"cat"})
-        reasons = failures(found(tar))
+        members = {"1.txt": b"alone", "2.jpg": jpeg(), "2.cls": b"cat", "3.cls": b"9" * 30}
+        reasons = failures(found(write_tar("a.tar", members)))
         assert reasons["1"] == "there is no picture among its members"
-        assert reasons["2"].startswith(".cls: ")
+        assert reasons["2"].startswith(".cls: ") and "too large" in reasons["3"]
 
     def test_what_is_no_tar_is_a_failure(self, tmp_path):
         (tmp_path / "a.tar").write_bytes(b"no tar file" * 100)
