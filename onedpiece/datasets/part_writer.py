@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +34,8 @@ class PartWriter:
     keep_files: whether rows hold whole .odp files as well.
 
     A part is renamed when it is complete. One that is not is removed at the end, or, after a
-    kill, overwritten by the next run.
+    kill, by the next run of the shard. Should the earlier run still be alive, both write equal
+    parts, and neither writes into a file of the other.
     """
 
     def __init__(
@@ -50,8 +53,12 @@ class PartWriter:
         self._rows: list[tuple[Found, Row]] = []
         self._failures: list[dict[str, str]] = []
         self._samples = self._bytes = 0
+        self._own = f"{os.getpid()}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> Self:
+        stale = part_name(self._about.shard, self._about.shards, 0).removesuffix("00000.parquet")
+        for path in self._folder.glob(f".{stale}*.part"):
+            path.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -90,7 +97,7 @@ class PartWriter:
 
     @property
     def _partial(self) -> Path:
-        return self._target.with_name(f".{self._target.name}.part")
+        return self._target.with_name(f".{self._target.name}.{self._own}.part")
 
     def _write_group(self) -> None:
         """Write the rows at hand as a row group; opens the part with the first one."""
