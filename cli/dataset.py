@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ from onedpiece.cli.report import pluralise
 
 if TYPE_CHECKING:
     from onedpiece.datasets.encoding import Progress, Shard
+
+Launch = Callable[..., "Progress"]
 
 SECONDS = 5.0  # between two lines about the progress
 
@@ -55,6 +58,9 @@ def encode(
     columns: options.PassedColumns = None,
     workers: options.Workers = None,
     shard: options.Shard = "0/1",
+    engine: options.EngineOption = options.Engine.local,
+    address: options.Address = None,
+    num_gpus: options.Gpus = 0,
     rows_per_file: options.SamplesPerFile = 16384,
     resume: options.Resume = False,
     model: options.ModelOption = "default",
@@ -71,28 +77,28 @@ def encode(
             raise UsageError("give INPUT and OUT")
         target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
         share = _shard(shard)
-    backdrop = options.colour(background)
+        if engine == "ray" and share.count > 1:
+            raise UsageError("--engine ray encodes all shards: leave out --shard")
 
     from onedpiece import datasets
 
-    progress = datasets.encode(
-        paths[:-1],
-        paths[-1],
-        target,
+    run = partial(
+        datasets.encode,
+        target=target,
         effort=effort,
         square=square,
-        background=backdrop,
+        background=options.colour(background),
         keep_files=keep_files,
         columns=datasets.Columns(picture_column, key_column, _names(columns)),
-        shard=share,
         samples_per_part=rows_per_file,
-        resume=resume,
-        workers=workers or _cores(),
         model=model,
-        device=device,
+        device=device.value,
         max_pixels=max_pixels,
-        report=_reporter(quiet or json),
     )
+    launch = (
+        _on_ray(run, workers, address, num_gpus) if engine == "ray" else _here(run, workers, share)
+    )
+    progress = launch(paths[:-1], paths[-1], resume=resume, report=_reporter(quiet or json))
     _finish(progress, Path(paths[-1]), quiet, json)
 
 
@@ -195,6 +201,19 @@ def convert(
         report=_reporter(quiet or json),
     )
     _finish(progress, out, quiet, json)
+
+
+def _here(run: Launch, workers: int | None, shard: Shard) -> Launch:
+    """Encode a shard with processes of this machine."""
+    return partial(run, workers=workers or _cores(), shard=shard)
+
+
+def _on_ray(run: Launch, workers: int | None, address: str | None, num_gpus: float) -> Launch:
+    """Encode all shards on a Ray cluster."""
+    from onedpiece.datasets import encode_on_ray
+
+    cpus = workers or 1
+    return partial(encode_on_ray, run, address=address, num_cpus=cpus, num_gpus=num_gpus)
 
 
 def _shard(text: str) -> Shard:

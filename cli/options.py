@@ -15,6 +15,13 @@ from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
 from onedpiece.constants import MAX_TOKENS, MAX_TOKENS_OF_PICTURE
 
 
+class Engine(StrEnum):
+    """What runs the work on a dataset."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Device(StrEnum):
     """Where networks run."""
 
@@ -181,6 +188,14 @@ Workers = Annotated[
 Shard = Annotated[
     str, typer.Option(metavar="I/N", help="Take every N-th input file, from the I-th; I from 0.")
 ]
+EngineOption = Annotated[
+    Engine, typer.Option(help="Processes of this machine, or a Ray cluster (needs extra scale).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster, or auto. [default: a new one on this machine]"),
+]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each task of the Ray cluster.")]
 SamplesPerFile = Annotated[
     int, typer.Option("--rows-per-file", min=1, help="Samples of each file of the output.")
 ]

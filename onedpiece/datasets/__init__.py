@@ -13,13 +13,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onedpiece.datasets.cluster import encode_on_ray
     from onedpiece.datasets.conversion import convert
     from onedpiece.datasets.decoding import decode
     from onedpiece.datasets.encoding import Shard, encode
     from onedpiece.datasets.sources import Columns
     from onedpiece.datasets.survey import describe, verify
 
-__all__ = ["Columns", "Shard", "convert", "decode", "describe", "encode", "verify"]
+__all__ = ["Columns", "Shard", "convert", "decode", "describe", "encode", "encode_on_ray", "verify"]
 
 _HOMES = {
     "Columns": "onedpiece.datasets.sources",
@@ -28,6 +29,7 @@ _HOMES = {
     "decode": "onedpiece.datasets.decoding",
     "describe": "onedpiece.datasets.survey",
     "encode": "onedpiece.datasets.encoding",
+    "encode_on_ray": "onedpiece.datasets.cluster",
     "verify": "onedpiece.datasets.survey",
 }
 
