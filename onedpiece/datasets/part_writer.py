@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from onedpiece.datasets.arrow import import_pyarrow
 from onedpiece.datasets.outputs import rename, write_failures
-from onedpiece.datasets.parts import COLUMNS, FAILURES, METADATA, About, part_name
+from onedpiece.datasets.parts import COLUMNS, FAILURES, METADATA, About, own_types, part_name
 from onedpiece.datasets.rows import Row
 from onedpiece.datasets.sources import Sample
 from onedpiece.datasets.tars import Found
@@ -68,7 +69,8 @@ class PartWriter:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what it still had to write is not wanted
+                self._file.close()
             self._partial.unlink(missing_ok=True)
 
     def add(self, sample: Sample, result: Row | Failure) -> None:
@@ -145,21 +147,15 @@ class PartWriter:
             write_failures(side_file, self._failures)  # first: a part stands for both
             rename(self._partial, self._target, sync=True)
         except OSError as error:
-            raise OutputError(f"{self._target} cannot be written: {error.strerror}") from error
+            reason = error.strerror or error
+            raise OutputError(f"{self._target} cannot be written: {reason}") from error
         self._file, self._failures, self._samples = None, [], 0
         self._about = replace(self._about, number=self._about.number + 1)
 
 
 def _schema(passed: dict[str, Any], keep_files: bool) -> Any:
     pyarrow, _ = import_pyarrow()
-    size = pyarrow.int32()
-    fields = {
-        "key": pyarrow.string(),
-        **dict.fromkeys(("width", "height", "grid_rows", "grid_columns"), size),
-        "tokens": pyarrow.list_(pyarrow.field("element", pyarrow.uint16())),
-        "front": pyarrow.binary(),
-        **({"odp": pyarrow.binary()} if keep_files else {}),
-    }
+    fields = own_types(keep_files)
     twice = fields.keys() & passed.keys()
     if twice:
         raise OdpError(f"columns of these names cannot be passed through: {', '.join(twice)}")

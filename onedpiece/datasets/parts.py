@@ -77,6 +77,10 @@ class Part:
     def about(self) -> About:
         """Raises OdpError if it is no part of a token dataset."""
         try:
+            schema = self.schema
+            for name, kind in own_types().items():
+                if schema.field(name).type != kind:
+                    raise ValueError(f"column {name} is of another type")
             return About.from_json(self.metadata.metadata[METADATA])
         except (KeyError, TypeError, ValueError) as error:
             raise OdpError(f"{self.path} is no part of a token dataset: {error}") from error
@@ -176,6 +180,18 @@ def rows_of(part: Part, columns: list[str] | None = None) -> Iterator[dict[str, 
             if tokens is not None:
                 row["tokens"] = np.asarray(tokens[number].values)
             yield row
+
+
+def own_types(keep_files: bool = False) -> dict[str, Any]:
+    """Arrow types of our columns, by name; with `keep_files`, also of that of whole files."""
+    pyarrow, _ = import_pyarrow()
+    return {
+        "key": pyarrow.string(),
+        **dict.fromkeys(("width", "height", "grid_rows", "grid_columns"), pyarrow.int32()),
+        "tokens": pyarrow.list_(pyarrow.field("element", pyarrow.uint16())),
+        "front": pyarrow.binary(),
+        **({"odp": pyarrow.binary()} if keep_files else {}),
+    }
 
 
 def part_name(shard: int, shards: int, number: int) -> str:

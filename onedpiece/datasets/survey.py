@@ -16,6 +16,7 @@ from onedpiece.bitstream.front import Front
 from onedpiece.constants import MAX_SIDE
 from onedpiece.datasets.parts import COLUMNS, FAILURES, Part, find_parts, rows_of
 from onedpiece.datasets.rows import image_of, row_of
+from onedpiece.datasets.workers import failure
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.errors import OdpError
 
@@ -95,8 +96,8 @@ def _problems(row: dict[str, Any]) -> Iterator[Problem]:
             file = row_of(EncodedImage.from_bytes(row["odp"], MAX_SIDE**2))
             if file.front != row["front"] or not np.array_equal(file.tokens, row["tokens"]):
                 raise OdpError("the column odp holds another picture")
-    except (OdpError, TypeError, KeyError) as error:
-        yield Problem(str(row["key"]), str(error))
+    except Exception as error:  # nulls where nobody expects them
+        yield Problem(str(row["key"]), failure(error).reason)
 
 
 def _incomplete_shards(parts: list[Part]) -> list[int]:

@@ -22,14 +22,20 @@ PART = 2  # samples
 @pytest.fixture(scope="module")
 def cluster():
     """The address of two nodes with a CPU each; every task of the tests needs one."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")  # tests tell nobody that they run
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     nodes = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     nodes.add_node(num_cpus=1)
     yield nodes.address
     nodes.shutdown()
+    patch.undo()
 
 
 def small(**options):

@@ -168,6 +168,22 @@ class TestVerify:
         assert problems[keys[0]] == "tokens are missing"
         assert problems[keys[3]] == "wrong width"
 
+    def test_nulls_and_columns_of_other_types_are_problems(self, dataset):
+        def nulls(rows):
+            rows[0] |= {"tokens": None}
+            rows[1] |= {"front": None}
+            return rows
+
+        first, second, _ = sorted(dataset.glob("*.parquet"))
+        rewrite(first, nulls)
+        rewrite(second, lambda rows: [{**row, "width": None} for row in rows])
+        assert len(self.problems(dataset)) == 2 + len(pq.read_table(second))
+        about = pq.ParquetFile(second).metadata.metadata[b"onedpiece"]
+        table = pq.read_table(second).drop_columns(["tokens"])
+        table = table.append_column("tokens", pa.array(["text"] * len(table)))
+        pq.write_table(table.replace_schema_metadata({b"onedpiece": about}), second)
+        assert "column tokens is of another type" in self.problems(dataset)[str(second)]
+
     def test_a_column_of_files_must_hold_the_same_pictures(self, folder, tmp_path):
         encode([folder], tmp_path / "out", 16, workers=0, keep_files=True)
 
