@@ -208,7 +208,6 @@ def run(
         *(shard.index, shard.count, number, end),
         is_last=False,
         job=job,
-        failed=0,
     )
     samples: list[list[Sample]] = []
 

@@ -53,7 +53,7 @@ class PartWriter:
         self._file: Any = None
         self._rows: list[tuple[Found, Row]] = []
         self._failures: list[dict[str, str]] = []
-        self._samples = self._bytes = 0
+        self._samples = self._bytes = self._tokens = 0
         self._own = f"{os.getpid()}-{secrets.token_hex(4)}"
 
     def __enter__(self) -> Self:
@@ -84,6 +84,7 @@ class PartWriter:
             return
         found = sample.found._replace(data=b"")  # the picture need not stay in memory
         self._rows.append((found, result))
+        self._tokens += len(result.tokens)
         self._bytes += found.size
         if len(self._rows) == ROWS_OF_GROUP or self._bytes > BYTES_OF_GROUP:
             self._write_group()
@@ -112,6 +113,7 @@ class PartWriter:
                     self._schema,
                     compression="zstd",
                     compression_level=COMPRESSION_LEVEL,
+                    write_page_checksum=True,
                     use_dictionary=[name for name in self._schema.names if name != "tokens"],
                     column_encoding={"tokens.list.element": "BYTE_STREAM_SPLIT"},
                 )
@@ -139,7 +141,8 @@ class PartWriter:
     def _finish_part(self, is_last: bool) -> None:
         if self._rows or self._file is None:
             self._write_group()
-        about = replace(self._about, is_last=is_last, failed=len(self._failures))
+        failed, tokens = len(self._failures), self._tokens
+        about = replace(self._about, is_last=is_last, failed=failed, tokens=tokens)
         self._file.add_key_value_metadata({METADATA: about.to_json().encode()})
         try:
             self._file.close()
@@ -149,7 +152,8 @@ class PartWriter:
         except OSError as error:
             reason = error.strerror or error
             raise OutputError(f"{self._target} cannot be written: {reason}") from error
-        self._file, self._failures, self._samples = None, [], 0
+        self._file, self._failures = None, []
+        self._samples = self._tokens = 0
         self._about = replace(self._about, number=self._about.number + 1)
 
 

@@ -40,6 +40,7 @@ class About:
     is_last: whether it is the last part of its shard.
     job:     changes with the inputs and with the options of the run.
     failed:  number of samples that are not in it because they failed.
+    tokens:  number of tokens of all rows together.
     """
 
     token_set: str
@@ -50,7 +51,8 @@ class About:
     end: Position
     is_last: bool
     job: str
-    failed: int
+    failed: int = 0
+    tokens: int = 0
     version: int = VERSION
 
     def to_json(self) -> str:
@@ -77,12 +79,9 @@ class Part:
     def about(self) -> About:
         """Raises OdpError if it is no part of a token dataset."""
         try:
-            schema = self.schema
-            for name, kind in own_types().items():
-                if schema.field(name).type != kind:
-                    raise ValueError(f"column {name} is of another type")
+            _check_columns(self.schema)
             return About.from_json(self.metadata.metadata[METADATA])
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # pyarrow raises many types for broken files
             raise OdpError(f"{self.path} is no part of a token dataset: {error}") from error
 
     @property
@@ -105,7 +104,9 @@ class Part:
         """A row group as an Arrow table. Raises OdpError if it is damaged."""
         try:
             with self.open() as file:
-                return file.read_row_group(index, columns=columns)
+                table = file.read_row_group(index, columns=columns)
+            table.validate(full=True)  # text may be no Unicode
+            return table
         except Exception as error:  # pyarrow raises many types for broken files
             raise OdpError(f"{self.path} is damaged: {error}") from error
 
@@ -113,7 +114,7 @@ class Part:
         """The file, as pyarrow sees it. Raises OdpError."""
         pyarrow, parquet = import_pyarrow()
         try:
-            return parquet.ParquetFile(self.path)
+            return parquet.ParquetFile(self.path, page_checksum_verification=True)
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise OdpError(f"{self.path} cannot be read: {error}") from error
 
@@ -192,6 +193,13 @@ def own_types(keep_files: bool = False) -> dict[str, Any]:
         "front": pyarrow.binary(),
         **({"odp": pyarrow.binary()} if keep_files else {}),
     }
+
+
+def _check_columns(schema: Any) -> None:
+    """Raise ValueError or KeyError unless our columns come first, each with its type."""
+    for place, (name, kind) in enumerate(own_types().items()):
+        if schema.names[place] != name or schema.field(name).type != kind:
+            raise ValueError(f"column {name} is of another type")
 
 
 def part_name(shard: int, shards: int, number: int) -> str:

@@ -37,7 +37,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     abouts = [part.about for part in parts]
     rows = sum(part.rows for part in parts)
     size = sum(part.path.stat().st_size for part in parts)
-    tokens = sum(_tokens(part) for part in parts)
+    tokens = sum(about.tokens for about in abouts)
     return {
         "parts": len(parts),
         "rows": rows,
@@ -113,17 +113,6 @@ def _incomplete_shards(parts: list[Part]) -> list[int]:
         for shard in range(shards)
         if shard not in ended or sorted(numbers[shard]) != list(range(len(numbers[shard])))
     ]
-
-
-def _tokens(part: Part) -> int:
-    """Number of tokens, from the metadata."""
-    metadata = part.metadata
-    columns = (
-        metadata.row_group(group).column(index)
-        for group in range(metadata.num_row_groups)
-        for index in range(metadata.num_columns)
-    )
-    return sum(one.num_values for one in columns if one.path_in_schema.startswith("tokens."))
 
 
 def _reasons(parts: list[Part]) -> Counter[str]:

@@ -28,6 +28,10 @@ def dataset(folder, tmp_path):
     return tmp_path / "tokens"
 
 
+def part_columns(part):
+    return pq.ParquetFile(part).schema_arrow.names
+
+
 def rewrite(part, change):
     """Change the rows of a part, and keep its metadata."""
     file = pq.ParquetFile(part)
@@ -179,8 +183,8 @@ class TestVerify:
         rewrite(second, lambda rows: [{**row, "width": None} for row in rows])
         assert len(self.problems(dataset)) == 2 + len(pq.read_table(second))
         about = pq.ParquetFile(second).metadata.metadata[b"onedpiece"]
-        table = pq.read_table(second).drop_columns(["tokens"])
-        table = table.append_column("tokens", pa.array(["text"] * len(table)))
+        table = pq.read_table(second)
+        table = table.set_column(5, "tokens", pa.array(["text"] * len(table)))
         pq.write_table(table.replace_schema_metadata({b"onedpiece": about}), second)
         assert "column tokens is of another type" in self.problems(dataset)[str(second)]
 
@@ -202,6 +206,15 @@ class TestVerify:
 
         rewrite(next(dataset.glob("*00002.parquet")), change)
         assert [*self.problems(dataset).values()] == ["the key is there twice"]
+
+    def test_a_flipped_bit_of_a_token_is_found(self, dataset):
+        part = next(dataset.glob("*00001.parquet"))
+        metadata = pq.ParquetFile(part).metadata
+        column = metadata.row_group(0).column(part_columns(part).index("tokens"))
+        data = bytearray(part.read_bytes())
+        data[column.data_page_offset + column.total_compressed_size - 5] ^= 1
+        part.write_bytes(data)
+        assert "damaged" in self.problems(dataset)[str(part)]
 
     def test_damage_is_found(self, dataset):
         part = next(dataset.glob("*00001.parquet"))
