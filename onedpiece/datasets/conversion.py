@@ -144,7 +144,10 @@ def _write_all(
 
 
 def _add_to_folder(folder: Path, force: bool, sample: Found, data: bytes) -> None:
-    write_file(file_of(folder, sample.key, ODP), data, force)
+    try:
+        write_file(file_of(folder, sample.key, ODP), data, force)
+    except OutputError as error:  # of this file: others go on
+        raise OdpError(str(error)) from error
 
 
 class _TarWriter:

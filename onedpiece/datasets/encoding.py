@@ -41,8 +41,10 @@ Encoded = bytes | str | Failure
 class Progress:
     """How far a run has come.
 
-    done, failed: samples of this run.
-    before:  rows and failures in parts of earlier runs.
+    done:    samples that became rows in this run.
+    before:  rows of earlier runs, which this one continues.
+    failed:  samples that failed, in this run and in those.
+    seconds: that this run took.
     left_out: members of tar files that were not passed through, by extension.
     """
 
@@ -54,7 +56,7 @@ class Progress:
 
     @property
     def per_second(self) -> float:
-        """Samples that became rows in this run, per second."""
+        """Rows of this run per second."""
         return self.done / self.seconds if self.seconds else 0.0
 
 
@@ -89,8 +91,12 @@ class EncodeWork:
 
         Raises DeviceError or ModelError, which would stop every picture.
         """
-        Image.MAX_IMAGE_PIXELS = (self.options.max_pixels + 1) // 2  # Pillow doubles it
-        return in_groups(items, self._read, _pixels, self._encode)
+        pixels = Image.MAX_IMAGE_PIXELS
+        try:
+            Image.MAX_IMAGE_PIXELS = (self.options.max_pixels + 1) // 2  # Pillow doubles it
+            return in_groups(items, self._read, _pixels, self._encode)
+        finally:
+            Image.MAX_IMAGE_PIXELS = pixels
 
     def _read(self, item: Encoded) -> Picture:
         picture = open_picture(read_item(item), self.options)
@@ -118,7 +124,7 @@ def read_item(item: Encoded) -> bytes:
 
 
 def encode(
-    inputs: Sequence[str | os.PathLike[str]],
+    inputs: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     target: Target | int = MAX_TOKENS,
     *,
@@ -154,11 +160,13 @@ def encode(
     Raises OdpError for inputs or an output that cannot be used at all, DeviceError and ModelError,
     ValueError for arguments out of range. A sample that fails raises nothing: it is counted.
     """
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
     target = target if isinstance(target, Target) else Target(tokens=target)
     codec = Codec(model, device, threads=1, max_pixels=max_pixels)
     options = ReadOptions(max_pixels, background)
     source = Source([os.fspath(path) for path in inputs], suffixes(), columns)
-    settings = (repr(target), effort, square, background, keep_files, max_pixels)
+    settings = (repr(target), effort, square, background, keep_files, max_pixels, columns)
     folder, work = Path(out), EncodeWork(codec, target, effort, options, square, keep_files)
     output = Output(folder, codec.model, settings, shard, samples_per_part, resume, keep_files)
     return run(source, work, output, workers, report)
@@ -198,17 +206,13 @@ def run(
         raise OutputError(f"{output.folder} has parts of this shard: --resume continues after them")
     job = _digest(source, output)
     end, is_complete = parts.end_of(done, job)
-    progress.before = sum(part.rows + part.about.failed for part in done)
+    progress.before = sum(part.rows for part in done)
+    progress.failed = sum(part.about.failed for part in done)
     if is_complete:
         return progress
     token_set, number = output.model.token_set, len(done)
-    about = About(
-        token_set.name,
-        token_set.fingerprint,
-        *(shard.index, shard.count, number, end),
-        is_last=False,
-        job=job,
-    )
+    name, fingerprint = token_set.name, token_set.fingerprint
+    about = About(name, fingerprint, shard.index, shard.count, number, end, False, job)
     samples: list[list[Sample]] = []
 
     def chunks() -> Iterator[list[Encoded]]:

@@ -163,6 +163,12 @@ class TestResume:
         again = encode([folder], out, 16, workers=0, samples_per_part=5, resume=True)
         assert (again.before, again.done) == (12, 0)
 
+    def test_failures_of_the_earlier_run_still_count(self, folder, tmp_path):
+        (folder / "class-0" / "04.jpg").write_bytes(b"not a picture")
+        encode(folder, tmp_path / "out", 16, workers=0)
+        again = encode(folder, tmp_path / "out", 16, workers=0, resume=True)
+        assert (again.done, again.before, again.failed) == (0, 11, 1)
+
     def test_without_resume_parts_that_are_there_are_an_error(self, folder, tmp_path):
         encode([folder], tmp_path / "out", 16, workers=0)
         with pytest.raises(OutputError, match="--resume"):

@@ -286,6 +286,9 @@ class TestConvert:
         with tarfile.open(tmp_path / "tars" / "000000.tar") as tar:
             assert len(tar.getmembers()) == 11
         assert [path.name for path in (tmp_path / "tars").iterdir()] == ["000000.tar"]
+        for _ in range(2):
+            progress = convert(dataset, tmp_path / "files", "folder")
+        assert (progress.done, progress.failed) == (0, 11)
         with pytest.raises(OdpError, match="Parquet dataset already"):
             convert(dataset, tmp_path / "again", "parquet")
 
