@@ -25,6 +25,7 @@ def load_verbs() -> None:
     from onedpiece.cli import (  # noqa: F401
         analyze,
         bench,
+        dataset,
         decode,
         encode,
         info,

@@ -47,7 +47,7 @@ def encode(
     report = Report(quiet, json)
     with options.usage_errors():
         check_streams(inputs, json)
-        target = _target(tokens, max_bytes, bpp, psnr, adaptive)
+        target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
         jobs = _plan(inputs)
     read_options = _read_options(max_pixels, background, metadata)
 
@@ -67,7 +67,7 @@ def encode(
     options.exit_after(failures)
 
 
-def _target(
+def choose_target(
     tokens: int | None,
     max_bytes: int | None,
     bpp: float | None,

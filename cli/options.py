@@ -15,6 +15,13 @@ from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
 from onedpiece.constants import MAX_TOKENS, MAX_TOKENS_OF_PICTURE
 
 
+class Engine(StrEnum):
+    """What runs the work on a dataset."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Device(StrEnum):
     """Where networks run."""
 
@@ -160,6 +167,55 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more p
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
+
+
+DatasetInputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT... OUT",
+        help="Folders, files, patterns or URLs of pictures, WebDataset tars or Parquet files, or "
+        "hf:OWNER/NAME; and the folder to write.",
+    ),
+]
+DatasetIn = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Folder, file or pattern of a token dataset.")
+]
+DatasetOut = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.", readable=False)]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of processes, with a thread each; one a core by default."),
+]
+Shard = Annotated[
+    str, typer.Option(metavar="I/N", help="Take every N-th input file, from the I-th; I from 0.")
+]
+EngineOption = Annotated[
+    Engine, typer.Option(help="Processes of this machine, or a Ray cluster (needs extra scale).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster, or auto. [default: a new one on this machine]"),
+]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each task of the Ray cluster.")]
+SamplesPerFile = Annotated[
+    int, typer.Option("--rows-per-file", min=1, help="Samples of each file of the output.")
+]
+Square = Annotated[
+    bool, typer.Option("--square", help="Reduce pictures to their central square of 256x256.")
+]
+PictureColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of pictures in Parquet files.")
+]
+KeyColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of keys in Parquet files.")
+]
+KeepFiles = Annotated[
+    bool, typer.Option("--keep-files", help="Store whole .odp files as well, in a column odp.")
+]
+PassedColumns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="Columns to pass through. [default: all]"),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 
 
 def checked_name(name: str) -> str:
