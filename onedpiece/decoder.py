@@ -67,7 +67,14 @@ class Decoder:
             ]
         )
         decoded = self._decode_tiles(tiles, realism, progress)
-        return [assemble(image, islice(decoded, image.header.grid.count)) for image in images]
+        return [
+            assemble(
+                image,
+                islice(decoded, image.header.grid.count),
+                sharp=realism > 0 and self.model_of(image).has_realism,
+            )
+            for image in images
+        ]
 
     def _decode_tiles(
         self, tiles: Iterator[_EncodedTile], realism: float, progress: Progress | None
@@ -106,10 +113,10 @@ def _limited(image: EncodedImage, num_tokens: int | None) -> np.ndarray:
     return np.minimum(image.counts, -(-num_tokens * header.base_tiles // header.grid.count))
 
 
-def assemble(image: EncodedImage, tiles: Iterator[np.ndarray]) -> Picture:
-    """The picture of decoded tiles and of the chunks of its file."""
+def assemble(image: EncodedImage, tiles: Iterator[np.ndarray], *, sharp: bool = False) -> Picture:
+    """The picture of decoded tiles and of the chunks of its file; `sharp` as in `join`."""
     header = image.header
-    pixels = join(tiles, header.grid, header.density)
+    pixels = join(tiles, header.grid, header.density, sharp=sharp)
     if header.scaled:
         pixels = scale(pixels, header.width, header.height)
     alpha = image.chunk(ALPHA)

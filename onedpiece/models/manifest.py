@@ -18,13 +18,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from onedpiece.entropy import Tables
 from onedpiece.errors import ModelError
+from onedpiece.models.decoder_info import DecoderInfo as DecoderInfo
 from onedpiece.models.names import NAME, check_name
 from onedpiece.models.tensors import read_tensor
 
@@ -84,43 +84,6 @@ class TokenSet:
         """The entry `token_set` of a manifest."""
         entry = {"name": self.name, "fingerprint": self.fingerprint, "aliases": [*self.aliases]}
         return {**entry, "uncoded": [*self.uncoded]} if self.uncoded else entry
-
-
-@dataclass(frozen=True)
-class DecoderInfo:
-    """A decoder in a model directory: a network that paints pictures from tokens.
-
-    released: ISO date, by which the newest decoder of a token set is found; empty if unknown.
-    config:   its configuration, if it is not that of the model.
-    faithful: for a decoder of pictures that look real, the name of the decoder in the same
-        directory whose pictures have the least error; empty for those that are such themselves.
-    source:   where its weights come from, if they are not the project's alone, with the licence.
-    graph, weights: names of its files; those of `name` if empty.
-    """
-
-    name: str
-    version: int = 1
-    released: str = ""
-    config: dict[str, Any] | None = None
-    faithful: str = ""
-    source: str = ""
-    graph: str = ""
-    weights: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "graph", self.graph or f"decoder-{self.name}.onnx")
-        object.__setattr__(self, "weights", self.weights or f"decoder-{self.name}.safetensors")
-
-    @property
-    def age(self) -> tuple[str, bool, int]:
-        """Sorts decoders, the newest last; of the same day, one that looks real is the newer."""
-        return self.released, bool(self.faithful), self.version
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its entry in the list `decoders` of a manifest."""
-        entry = {"name": self.name, "version": self.version, "released": self.released}
-        optional = {"config": self.config, "faithful": self.faithful, "source": self.source}
-        return entry | {name: value for name, value in optional.items() if value}
 
 
 @dataclass(frozen=True)
@@ -282,7 +245,7 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Model:
     """The model of a manifest. Raises what `read_model` catches."""
     token_set = TokenSet.from_dict(manifest["token_set"])
     files = {check_name(name): _checked_sha256(known) for name, known in manifest["files"].items()}
-    decoders = tuple(_parse_decoder(decoder) for decoder in manifest["decoders"])
+    decoders = tuple(DecoderInfo.from_dict(decoder) for decoder in manifest["decoders"])
     # Some file systems ignore case.
     if len({decoder.name.casefold() for decoder in decoders}) != len(decoders) or not decoders:
         raise ValueError("a model has decoders with different names")
@@ -328,18 +291,6 @@ def _common_fields(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "precision": str(manifest.get("precision", "float16")),
         "source": dict(manifest.get("source", {})),
     }
-
-
-def _parse_decoder(entry: dict[str, Any]) -> DecoderInfo:
-    released = entry["released"] and date.fromisoformat(entry["released"]).isoformat()
-    return DecoderInfo(
-        name=check_name(entry["name"]),
-        version=int(entry["version"]),
-        released=released,
-        config=dict(entry["config"]) if "config" in entry else None,
-        faithful=str(entry.get("faithful", "")),
-        source=str(entry.get("source", "")),
-    )
 
 
 def _checked_sha256(value: str) -> str:

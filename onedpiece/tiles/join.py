@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from onedpiece.constants import TILE
 from onedpiece.tiles.grid import Grid
 
-REACH = 12  # pixels on either side of a seam that are corrected
-SMOOTH, SMOOTH_FINE = 7, 11  # pixels along the seam over which the step is averaged
+
+@dataclass(frozen=True)
+class Seam:
+    """How the step at a seam is corrected.
+
+    smooth: pixels along the seam over which the step is averaged, odd.
+    reach:  pixels on either side of the seam that are corrected.
+    """
+
+    smooth: int
+    reach: int
 
 
-def join(tiles: Iterable[np.ndarray], grid: Grid, density: int = 1) -> np.ndarray:
+SMOOTH = Seam(7, 12)
+SMOOTH_FINE = Seam(11, 12)  # textures are wider at densities above 1
+# Pictures that look real have sharp edges, which a narrow mean follows.
+SHARP = Seam(3, 6)
+
+
+def join(
+    tiles: Iterable[np.ndarray], grid: Grid, density: int = 1, *, sharp: bool = False
+) -> np.ndarray:
     """grid.count tiles, float (256, 256, 3) in 0..255, row by row -> picture uint8 (H, W, 3).
 
-    density: pixels of the tiles for each pixel of the picture, along each side. Above 1, textures
-        are wider, so that a longer mean is needed to tell them from steps.
+    density: pixels of the tiles for each pixel of the picture, along each side.
+    sharp: the tiles are from a decoder of pictures that look real.
 
     Tiles that overlap are cross-faded. Between tiles that do not overlap, the step is smoothed.
     Besides the picture, only two rows of tiles are in memory, as float.
     """
-    smooth = SMOOTH if density == 1 else SMOOTH_FINE
-    bands = _bands(iter(tiles), grid, smooth)
-    return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid, smooth)
+    seam = SHARP if sharp else SMOOTH if density == 1 else SMOOTH_FINE
+    bands = _bands(iter(tiles), grid, seam)
+    return _blend(bands, grid) if grid.overlap else _deblock_bands(bands, grid, seam)
 
 
-def _bands(tiles: Iterator[np.ndarray], grid: Grid, smooth: int) -> Iterator[np.ndarray]:
+def _bands(tiles: Iterator[np.ndarray], grid: Grid, seam: Seam) -> Iterator[np.ndarray]:
     """Rows of tiles, each joined to a band, float32 (256, W, 3)."""
     for _ in range(grid.rows):
         band = np.zeros((TILE, grid.width, 3), np.float32)
@@ -38,7 +56,7 @@ def _bands(tiles: Iterator[np.ndarray], grid: Grid, smooth: int) -> Iterator[np.
             band[:, x : x + width] += across[:, None] * next(tiles)[:, :width]
         if not grid.overlap:
             for column in range(1, grid.columns):
-                _deblock(band.transpose(1, 0, 2), column * TILE, smooth)
+                _deblock(band.transpose(1, 0, 2), column * TILE, seam)
         yield band
 
 
@@ -55,13 +73,13 @@ def _blend(bands: Iterator[np.ndarray], grid: Grid) -> np.ndarray:
     return picture
 
 
-def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid, smooth: int) -> np.ndarray:
+def _deblock_bands(bands: Iterator[np.ndarray], grid: Grid, seam: Seam) -> np.ndarray:
     """Bands that do not overlap -> picture."""
     picture = np.empty((grid.height, grid.width, 3), np.uint8)
     upper = next(bands)  # its lower edge is corrected together with the next band
     for row, band in enumerate(bands, 1):
         both = np.concatenate((upper, band))
-        _deblock(both, TILE, smooth)
+        _deblock(both, TILE, seam)
         _write_rows(picture, (row - 1) * TILE, both[:TILE])
         upper = both[TILE:]
     _write_rows(picture, (grid.rows - 1) * TILE, upper)
@@ -74,25 +92,26 @@ def _write_rows(picture: np.ndarray, top: int, band: np.ndarray) -> None:
     picture[top : top + height] = band[:height].round().clip(0, 255)
 
 
-def _deblock(picture: np.ndarray, seam: int, smooth: int) -> None:
-    """Smooth the seam between row seam - 1 and row `seam` of float (H, W, 3), in place.
+def _deblock(picture: np.ndarray, edge: int, seam: Seam) -> None:
+    """Smooth the seam between row edge - 1 and row `edge` of float (H, W, 3), in place.
 
     The step is the difference of the rows at the seam, less the slope next to them. Its mean over
-    `smooth` pixels along the seam is the error of the tiles. Half of the error is removed on either
+    some pixels along the seam is the error of the tiles. Half of the error is removed on either
     side, with a weight that falls with the distance from the seam. The rest of the step is texture
     and is kept.
     """
-    reach = min(REACH, len(picture) - seam)
-    second_above, above, below = picture[seam - 2], picture[seam - 1], picture[seam]
+    below_reach = min(seam.reach, len(picture) - edge)
+    second_above, above, below = picture[edge - 2], picture[edge - 1], picture[edge]
     slope = (
         (above - second_above)
-        if reach < 2
-        else ((above - second_above) + (picture[seam + 1] - below)) / 2
+        if below_reach < 2
+        else ((above - second_above) + (picture[edge + 1] - below)) / 2
     )
-    half = _mean_along(below - above - slope, smooth) / 2
-    ramp = (1 - (np.arange(REACH, dtype=np.float32) + 0.5) / REACH)[:, None, None]
-    picture[seam - REACH : seam] += half * ramp[::-1]
-    picture[seam : seam + reach] -= half * ramp[:reach]
+    half = _mean_along(below - above - slope, seam.smooth) / 2
+    distance = (np.arange(seam.reach, dtype=np.float32) + 0.5) / seam.reach
+    ramp = (1 - distance)[:, None, None]
+    picture[edge - seam.reach : edge] += half * ramp[::-1]
+    picture[edge : edge + below_reach] -= half * ramp[:below_reach]
 
 
 def _mean_along(line: np.ndarray, count: int) -> np.ndarray:

@@ -179,8 +179,9 @@ class TestModels:
         assert first.split()[:2] == ["default", "97ace4"]
         assert others == [
             "  token set onedpiece-1",
-            "  decoder repair, version 1 of 2026-11-22",
-            "  5 files, all intact",
+            "  decoder repair, version 2 of 2026-11-26",
+            "  decoder natural, version 1 of 2026-11-26",
+            "  7 files, all intact",
         ]
 
     def test_json_has_all_fields_of_a_model(self, odp, codec):
@@ -189,7 +190,7 @@ class TestModels:
             "token_set": codec.model.token_set.to_dict(),
             "fingerprint": codec.model.fingerprint,
             "id": codec.model.key.hex(),
-            "decoders": [{"name": "repair", "version": 1, "released": "2026-11-22"}],
+            "decoders": [decoder.to_dict() for decoder in codec.model.decoders],
             "bytes": codec.model.size,
             "precision": "float16",
             "path": str(codec.model.path),

@@ -65,7 +65,7 @@ def test_tokens_that_cannot_be(make_runtime, tokens):
 def test_pictures_that_cannot_be(make_runtime, shape):
     with pytest.raises(ModelError):
         make_runtime("decoder-repair", np.zeros(shape, np.float32)).decode(
-            np.zeros((1, 5), np.int32)
+            np.zeros((1, 5), np.int32), realism=0
         )
 
 

@@ -346,7 +346,7 @@ def main() -> None:
     codec = Codec(device="cpu")
     for name, data in decoded(codec).items():
         (FOLDER / "decoded" / f"{name}.odp").write_bytes(data)
-        codec.decode(data).save(FOLDER / "decoded" / f"{name}.png", optimize=True)
+        codec.decode(data, realism=0).save(FOLDER / "decoded" / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
