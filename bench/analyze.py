@@ -39,7 +39,7 @@ def analyze(
     """
     out.mkdir(parents=True, exist_ok=True)
     selected = find(model)
-    # Grain is seeded by the tokens, so that replacing one would change it everywhere.
+    # For the least error: what is invented may change far from the token that is replaced.
     runtime = OnnxRuntime(selected, device)
     squares = [read(path, Protocol.paper).pixels for path in paths.values()]
     sequences = np.concatenate([runtime.encode(batch) for batch in _batches(np.stack(squares))])

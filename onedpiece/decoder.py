@@ -58,11 +58,11 @@ class Decoder:
         Raises UnknownModel, UnknownDecoder, DamagedFile for a broken chunk, DeviceError or
         ModelError.
         """
+        models = [self.model_of(image) for image in images]
         tiles = iter(
             [
                 _EncodedTile(model, tokens[:count])
-                for image in images
-                for model in [self.model_of(image)]
+                for image, model in zip(images, models, strict=True)
                 for tokens, count in zip(image.tokens, _limited(image, num_tokens), strict=True)
             ]
         )
@@ -71,9 +71,9 @@ class Decoder:
             assemble(
                 image,
                 islice(decoded, image.header.grid.count),
-                sharp=realism > 0 and self.model_of(image).has_realism,
+                sharp=realism > 0 and model.has_realism,
             )
-            for image in images
+            for image, model in zip(images, models, strict=True)
         ]
 
     def _decode_tiles(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onedpiece.constants import TILE
 from onedpiece.tiles.grid import Grid
-from onedpiece.tiles.join import REACH, join
+from onedpiece.tiles.join import SHARP, SMOOTH, join
 from onedpiece.tiles.split import split
 
 sides = st.integers(1, 700)
@@ -68,10 +68,12 @@ def test_neighbours_fade_linearly_over_the_overlap(overlap):
 
 
 @pytest.mark.parametrize("width", [512, 400, 258, 257])
-def test_without_overlap_the_step_between_tiles_is_spread_over_both_sides(width):
-    row = join(constant_tiles(100, 140), Grid(width, 256, 0))[7, :, 0].astype(float)
-    assert (row[: 256 - REACH] == 100).all() and (row[256 + REACH :] == 140).all()
-    assert (np.abs(np.diff(row)) <= 20 / REACH + 1).all()
+@pytest.mark.parametrize("sharp, seam", [(False, SMOOTH), (True, SHARP)])
+def test_without_overlap_the_step_between_tiles_is_spread_over_both_sides(width, sharp, seam):
+    grid = Grid(width, 256, 0)
+    row = join(constant_tiles(100, 140), grid, sharp=sharp)[7, :, 0].astype(float)
+    assert (row[: 256 - seam.reach] == 100).all() and (row[256 + seam.reach :] == 140).all()
+    assert (np.abs(np.diff(row)) <= 20 / seam.reach + 1).all()
 
 
 def test_so_is_the_step_between_rows():
