@@ -19,7 +19,7 @@ LEVELS = [
     {"encoder"},
     {"decoder"},
     {"codec"},
-    {"api", "export", "training", "datasets"},
+    {"api", "export", "training", "datasets", "pillow"},
     {"data"},
     {"cli", "bench"},
 ]
