@@ -63,6 +63,27 @@ class TestThumbnails:
             assert sheet.size == (4 * 168 + 8, 2 * 168 + 8)
 
 
+def test_imageio_reads_and_writes_through_pillow(tmp_path):
+    pytest.importorskip("imageio", reason="needs imageio")
+    said = run("with_imageio.py", folder=tmp_path)
+    coded = tmp_path / "demo" / "imageio" / "cat.odp"
+    assert said.startswith(f"cat.odp: {coded.stat().st_size} bytes, (256, 256, 3) uint8")
+    assert onedpiece.open(coded).num_tokens == 64
+    with Image.open(coded.with_suffix(".png")) as decoded:
+        assert largest_difference(onedpiece.decode(coded), decoded) <= 3
+
+
+def test_a_hugging_face_dataset_decodes_through_pillow(tmp_path, monkeypatch):
+    # The version tells it from a folder of this name beside the tests.
+    pytest.importorskip("datasets", "2", reason="needs Hugging Face datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    lines = run("with_datasets.py", folder=tmp_path).splitlines()
+    assert len(lines) == len([path for path in PICTURES.iterdir() if path.suffix != ".md"])
+    assert all(": ODP (" in line for line in lines)
+    assert any(line.startswith("cat-451x300: ODP (451, 300)") for line in lines)
+
+
 def largest_difference(one, other):
     """Largest difference of two pictures in levels of 255."""
     return max(high for _, high in ImageChops.difference(one, other.convert("RGB")).getextrema())
