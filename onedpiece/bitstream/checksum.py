@@ -7,15 +7,7 @@ def crc8(data: bytes) -> int:
     """CRC-8 with polynomial 0x07 and initial value 0xFF, 0 to 255."""
     remainder = 0xFF
     for byte in data:
-        remainder = _REMAINDERS[remainder ^ byte]
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder << 1 ^ (0x107 if remainder & 0x80 else 0)
     return remainder
-
-
-def _divide(byte: int) -> int:
-    """The remainder of a byte, followed by eight zeros."""
-    for _ in range(8):
-        byte = byte << 1 ^ (0x107 if byte & 0x80 else 0)
-    return byte
-
-
-_REMAINDERS = [_divide(byte) for byte in range(256)]
