@@ -284,7 +284,7 @@ class TestAsOtherFormats:
 class TestOpening:
     def test_only_the_header_is_read(self, saved):
         file = Counting(saved("ODP"))
-        Image.open(file)
+        Image.open(file, formats=["ODP"])  # other plugins may read more to find out
         assert file.count <= 48  # Pillow looks at 16 bytes first
 
     def test_info_says_what_the_header_says(self, saved):
