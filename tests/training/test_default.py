@@ -1,4 +1,4 @@
-"""The script that makes the default model runs its steps in order, each of them once."""
+"""The scripts that make the default model run their steps in order, each of them once."""
 
 import os
 import subprocess
@@ -22,11 +22,14 @@ def run_script(tmp_path):
     program.chmod(0o755)
     calls = tmp_path / "calls"
 
-    def call(fail_at: str = "nothing") -> tuple[int, list[str]]:
+    def call(
+        fail_at: str = "nothing", script: Path = SCRIPT, arguments: list[object] | None = None
+    ) -> tuple[int, list[str]]:
         calls.write_text("")
+        arguments = arguments or [tmp_path, tmp_path / "model", "a.tar", "b c.tar"]
         search = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            ["sh", SCRIPT, tmp_path, tmp_path / "model", "a.tar", "b c.tar"],
+            ["sh", script, *map(str, arguments)],
             env={**os.environ, "PATH": search, "CALLS": str(calls), "FAIL_AT": fail_at},
         )
         steps = [
@@ -53,3 +56,17 @@ def test_an_interrupted_run_resumes(run_script):
     assert run_script(fail_at="tables")[0] == 1
     status, steps = run_script()
     assert (status, verbs(steps)) == (0, STEPS[2:])
+
+
+def test_the_natural_decoder_is_added_once(tmp_path, run_script):
+    """natural.sh: targets, distil and export; a model that has the decoder keeps it."""
+    script, model = SCRIPT.with_name("natural.sh"), tmp_path / "model"
+    arguments = [tmp_path, model, "teacher.pt", "networks", "60", "a.tar"]
+    status, steps = run_script(script=script, arguments=arguments)
+    assert status == 0
+    assert [step.split()[0] for step in steps] == ["targets", "distil", "export"]
+    assert "--decoder natural --faithful repair --source Trained from" in steps[-1]
+    model.mkdir()
+    (model / "decoder-natural.onnx").touch()
+    _, steps = run_script(script=script, arguments=arguments)
+    assert [step.split()[0] for step in steps] == ["targets", "distil"]
