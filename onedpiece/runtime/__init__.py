@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -46,13 +46,12 @@ class Runtime(Protocol):
         """
 
 
-def blend(model: Model, realism: float, paint: Callable[[DecoderInfo], np.ndarray]) -> np.ndarray:
+def blend(model: Model, realism: float, paint: Callable[[DecoderInfo], Any]) -> Any:
     """The picture of a realism between 0 and 1 from those of the model's decoders.
 
-    paint: gives the pixels, float32, of a decoder.
+    paint: gives the pixels of a decoder, an array or a tensor of floating-point numbers.
     """
-    if not model.has_realism:
+    if not model.has_realism or realism == 1:
         return paint(model.decoder)
-    shares = (model.decoder, realism), (model.faithful.decoder, 1 - realism)
-    pixels = sum(share * paint(decoder) for decoder, share in shares if share)
-    return np.asarray(pixels, np.float32)
+    least = paint(model.faithful.decoder)
+    return least if realism == 0 else realism * paint(model.decoder) + (1 - realism) * least

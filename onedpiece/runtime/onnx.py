@@ -52,7 +52,10 @@ class OnnxRuntime:
         return self._checked(tokens).astype(np.uint16)
 
     def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
-        return blend(self._model, realism, lambda decoder: self._paint(decoder.graph, tokens))
+        pixels: np.ndarray = blend(
+            self._model, realism, lambda decoder: self._paint(decoder.graph, tokens)
+        )
+        return pixels
 
     def _paint(self, graph: str, tokens: np.ndarray) -> np.ndarray:
         """The picture of one decoder, as `decode` returns it."""

@@ -44,7 +44,8 @@ class TorchRuntime:
             pixels = self._modules[decoder.name].decode(prefix)
             return (pixels.clamp(0, 1) * 255).permute(0, 2, 3, 1).cpu().numpy()
 
-        return blend(self._model, realism, paint)
+        pixels: np.ndarray = blend(self._model, realism, paint)
+        return pixels
 
     @torch.no_grad()
     def propose(

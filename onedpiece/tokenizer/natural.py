@@ -23,7 +23,6 @@ CHANNELS, GROWTH = 64, 32
 RESIDUAL = 0.2  # scale of what a block adds
 SLOPE = 0.2  # of the leaky ReLUs
 SMALLEST = 24  # side in pixels of the small picture
-UPSCALING = 4
 
 
 def small_side(num_tokens: int) -> int:

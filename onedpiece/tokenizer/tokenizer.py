@@ -19,8 +19,10 @@ from PIL import Image
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DownloadError, missing_extra
 from onedpiece.images.reader import from_pillow
+from onedpiece.models.decoder_info import DecoderInfo
 from onedpiece.models.folder import check_free, complete
 from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find
+from onedpiece.runtime import blend
 from onedpiece.runtime.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -161,11 +163,7 @@ class Tokenizer:
 
         Raises OdpError if PyTorch is not installed, ModelError for int8 weights.
         """
-        try:
-            from onedpiece.tokenizer.weights import load_installed
-        except ImportError as error:
-            raise missing_extra("the PyTorch module", error) from error
-        return load_installed(self.model.faithful)
+        return _load(self.model.faithful)
 
     @cached_property
     def natural(self) -> OneDPiece:
@@ -173,13 +171,7 @@ class Tokenizer:
 
         Raises like `module`.
         """
-        if not self.model.has_realism:
-            return self.module
-        try:
-            from onedpiece.tokenizer.weights import load_installed
-        except ImportError as error:
-            raise missing_extra("the PyTorch module", error) from error
-        return load_installed(self.model)
+        return _load(self.model) if self.model.has_realism else self.module
 
     def save_pretrained(self, folder: str | Path, *, force: bool = False) -> Path:
         """Copy the model directory to `folder`, which `from_pretrained` and `--model` read.
@@ -233,16 +225,24 @@ class Tokenizer:
     def _decode_tensor(self, tokens: Any, realism: float) -> Any:
         import torch
 
-        modules = (self.natural, realism), (self.module, 1 - realism)
+        def paint(decoder: DecoderInfo) -> torch.Tensor:
+            module = self.natural if decoder.faithful else self.module
+            return module.to(tokens.device).decode(tokens.long()).clamp(0, 1)
+
         with torch.no_grad():
-            return sum(
-                share * module.to(tokens.device).decode(tokens.long()).clamp(0, 1)
-                for module, share in modules
-                if share
-            )
+            return blend(self.model, realism, paint)
 
     def _module_on(self, device: Any) -> Any:
         return self.module.to(device)
+
+
+def _load(model: Model) -> OneDPiece:
+    """The PyTorch module of a model. Raises as `Tokenizer.module` does."""
+    try:
+        from onedpiece.tokenizer.weights import load_installed
+    except ImportError as error:
+        raise missing_extra("the PyTorch module", error) from error
+    return load_installed(model)
 
 
 def _square(image: Image.Image) -> NDArray[np.uint8]:

@@ -18,8 +18,6 @@ from torch import Tensor
 from onedpiece.constants import TILE
 from onedpiece.tokenizer.natural import RestorationNetwork, resample
 
-TEACHER_BLOCKS = 23
-
 # Sides in pixels of the picture that the teacher is shown.
 SMALLEST, LARGEST = 24, 48
 
