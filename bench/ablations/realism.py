@@ -36,20 +36,20 @@ def main(folder: Path, lpips: Path, teacher: Path | None = None) -> None:
     pictures = [read(path, Protocol.paper) for path in sorted(folder.iterdir())]
     codecs = {amount: Odp(device="auto", realism=amount) for amount in AMOUNTS}
     scores = _scores([picture.pixels for picture in pictures], lpips)
-    _line("tokens", "picture", "PSNR", "SSIM", "LPIPS", "EfficientNet-Lite1", "same class")
-    _line(*["---"] * 7)
+    print_line("tokens", "picture", "PSNR", "SSIM", "LPIPS", "EfficientNet-Lite1", "same class")
+    print_line(*["---"] * 7)
     for tokens in LENGTHS:
         files = codecs[0.0].encode_many(pictures, tokens)
         for amount, codec in codecs.items():
             decoded = codec.decode_many(files)
-            _line(str(tokens), f"realism {amount:g}", *scores(decoded))
+            print_line(str(tokens), f"realism {amount:g}", *scores(decoded))
             if amount == 0 and teacher:
-                _line(str(tokens), "teacher", *scores(_taught(decoded, tokens, teacher)))
+                print_line(str(tokens), "teacher", *scores(_taught(decoded, tokens, teacher)))
         pairs = zip(pictures, files, strict=True)
-        webp = [_webp(picture.pixels, len(file)) for picture, file in pairs]
+        webp = [webp_picture(picture.pixels, len(file)) for picture, file in pairs]
         written = [pixels for pixels in webp if pixels is not None]
         if len(written) == len(pictures):
-            _line(str(tokens), "WebP", *scores(written))
+            print_line(str(tokens), "WebP", *scores(written))
 
 
 def _scores(originals: Pixels, lpips: Path) -> Scores:
@@ -81,14 +81,15 @@ def _taught(decoded: Sequence[np.ndarray], tokens: int, weights: Path) -> Pixels
     return [(255 * pixels.permute(1, 2, 0)).round().byte().numpy() for pixels in painted]
 
 
-def _webp(pixels: np.ndarray, size: int) -> np.ndarray | None:
+def webp_picture(pixels: np.ndarray, size: int) -> np.ndarray | None:
     """The picture of the best WebP file of at most so many bytes; None if none is so small."""
     (format,) = [format for format in available()[0] if format.name == "webp"]
     best = Ladder(format, pixels).best(size)
     return best.pixels if best else None
 
 
-def _line(*cells: str) -> None:
+def print_line(*cells: str) -> None:
+    """A line of a Markdown table."""
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
