@@ -16,13 +16,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
 from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.errors import ModelError, OutputError
 from onedpiece.export.graphs import write_graph
+from onedpiece.export.static_int8 import quantise_activations
 from onedpiece.export.tracing import trace
 from onedpiece.models.manifest import (
     ENCODER,
@@ -50,6 +53,7 @@ from onedpiece.tokenizer.weights import (
 GREY = (128, 128, 128)
 EXAMPLES = 2  # images in the example inputs of the exporter, which treats 1 as a constant
 EXAMPLE_TOKENS = 5
+CALIBRATION_LENGTHS = (256, 192, 128, 96, 64, 48, 32, 16)
 BATCH, COUNT = Dim("batch", max=4096), Dim("count", max=MAX_TOKENS)
 
 
@@ -82,15 +86,19 @@ def export(
     token_set: TokenSet | None = None,
     keep: Collection[str] = (),
     source: dict[str, str] | None = None,
+    calibration: NDArray[np.integer] | None = None,
 ) -> Model:
     """Write the model directory `folder`.
 
-    decoder:   name, version and date of the decoder.
-    precision: how large parameters are stored, "float16" or "float32". The arithmetic is float32.
-    token_set: gives the name and the aliases of the token set; by default, it is called `name`.
-    keep:      names of files that are in the folder already and stay as they are: TOKEN_SET,
-               ENCODER (with its weights).
-    source:    where a published model comes from.
+    decoder:     name, version and date of the decoder.
+    precision:   how large parameters are stored, "float16" or "float32".
+    token_set:   gives the name and the aliases of the token set; by default, it is called `name`.
+    keep:        names of files that are in the folder already and stay as they are: TOKEN_SET,
+                 ENCODER (with its weights).
+    source:      where a published model comes from.
+    calibration: tokens of some pictures, (N, 256). A decoder that is stored in 8 bits then
+                 multiplies 8-bit integers, in ranges that are measured on these pictures
+                 (`static_int8`). All other arithmetic is float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     half = precision == "float16"
@@ -104,7 +112,7 @@ def export(
     model = load(model.config, *(folder / name for name in weights))
     if ENCODER not in keep:
         _write_encoder(model, folder / ENCODER, [TOKEN_SET, *encoder_weights])
-    _write_decoder(model, folder, decoder)
+    _write_decoder(model, folder, decoder, calibration)
     if isinstance(model, SpectralOneDPiece):
         _write_search(model, folder / SEARCH, [TOKEN_SET, decoder.weights])
     named = replace(token_set or TokenSet(name, ""), fingerprint=sha256(folder / TOKEN_SET))
@@ -124,8 +132,15 @@ def export(
     )
 
 
-def add_decoder(module: OneDPiece, model: Model, decoder: DecoderInfo) -> Model:
+def add_decoder(
+    module: OneDPiece,
+    model: Model,
+    decoder: DecoderInfo,
+    calibration: NDArray[np.integer] | None = None,
+) -> Model:
     """Add a decoder to a model directory; of the files there, only the manifest changes.
+
+    calibration: as in `export`.
 
     Raises ModelError if the module has another token set, the directory is of version 0.1 or lacks
     the decoder that `faithful` names, and OutputError if it has a decoder of this name.
@@ -141,7 +156,7 @@ def add_decoder(module: OneDPiece, model: Model, decoder: DecoderInfo) -> Model:
     half = model.precision == "float16"
     save_decoder(module, model.path / decoder.weights, half)
     weights = [*model.weights[:-1], model.path / decoder.weights]
-    _write_decoder(load(module.config, *weights), model.path, decoder)
+    _write_decoder(load(module.config, *weights), model.path, decoder, calibration)
     return write_manifest(replace(model, decoders=(*model.decoders, decoder)))
 
 
@@ -172,13 +187,19 @@ def _write_encoder(model: OneDPiece, path: Path, weights: Sequence[str]) -> None
     write_graph(graph, inputs, ({0: BATCH},), ["tokens"], path, _entries(graph), weights)
 
 
-def _write_decoder(model: OneDPiece, folder: Path, decoder: DecoderInfo) -> None:
+def _write_decoder(
+    model: OneDPiece, folder: Path, decoder: DecoderInfo, calibration: NDArray[np.integer] | None
+) -> None:
     graph = _Decoder(model)
     inputs = {"tokens": torch.zeros(EXAMPLES, EXAMPLE_TOKENS, dtype=torch.int32)}
     dynamic = ({0: BATCH, 1: COUNT},)
     weights = [TOKEN_SET, decoder.weights]
     path = folder / decoder.graph
     write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)
+    if calibration is not None:
+        lengths = len(CALIBRATION_LENGTHS)
+        parts = [calibration[i::lengths, :k] for i, k in enumerate(CALIBRATION_LENGTHS)]
+        quantise_activations(path, parts)
 
 
 def _write_search(model: SpectralOneDPiece, path: Path, weights: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from onedpiece.training.distillation import Distillation, Plan
 from onedpiece.training.distributed import Process
 from onedpiece.training.entropy import (
     all_tokens,
+    calibration_tokens,
     frequency_tables,
     held_out_bits,
     position_entropy,
@@ -85,6 +86,7 @@ def main() -> None:
         "export", help="write a model directory, or add a decoder to one of the same token set"
     )
     _add_run(verb)
+    _add_data(verb)
     verb.add_argument("out", type=Path)
     verb.add_argument("--name", default="default", help="name of a new model")
     verb.add_argument("--decoder", default="repair", help="name of the decoder")
@@ -302,10 +304,11 @@ def export_verb(args: argparse.Namespace) -> None:
     module = checkpoint.ema_model(args.run)
     decoder = new_decoder(args.decoder, args.version)
     decoder = replace(decoder, faithful=args.faithful, source=args.source)
+    calibration = calibration_tokens(module, Pictures.open(args.data, args.cache))
     if (args.out / MANIFEST).exists():
-        print(add_decoder(module, read_model(args.out), decoder).fingerprint)
+        print(add_decoder(module, read_model(args.out), decoder, calibration).fingerprint)
     else:
-        print(export(module, args.out, args.name, decoder).fingerprint)
+        print(export(module, args.out, args.name, decoder, calibration=calibration).fingerprint)
 
 
 if __name__ == "__main__":

@@ -24,4 +24,4 @@ once() {
 once fit training fit --cache "$runs/cache" --data "$@"
 once distortion training train --cache "$runs/cache" --data "$@"
 once tables training tables --cache "$runs/cache" --data "$@"
-[ -e "$model/model.json" ] || training export "$model"
+[ -e "$model/model.json" ] || training export "$model" --cache "$runs/cache" --data "$@"

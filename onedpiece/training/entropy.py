@@ -13,17 +13,23 @@ from onedpiece.training.data import Pictures
 
 BATCH = 32
 HELD_OUT = 8  # every eighth picture
+CALIBRATION_PICTURES = 64
 
 
 @torch.inference_mode()
-def all_tokens(model: OneDPiece, pictures: Pictures) -> np.ndarray:
-    """Tokens of the centre of every picture, int64 (N, 256)."""
-    batches = []
-    for start in range(0, len(pictures), BATCH):
-        batch = range(start, min(start + BATCH, len(pictures)))
+def all_tokens(model: OneDPiece, pictures: Pictures, most: int | None = None) -> np.ndarray:
+    """Tokens of the centre of every picture, int64 (N, 256), or of at most so many pictures."""
+    batches, count = [], min(len(pictures), most or len(pictures))
+    for start in range(0, count, BATCH):
+        batch = range(start, min(start + BATCH, count))
         pixels = torch.from_numpy(np.stack([pictures.centre(i) for i in batch]))
         batches.append(model.encode(pixels.permute(0, 3, 1, 2).float() / 255).numpy())
     return np.concatenate(batches)
+
+
+def calibration_tokens(model: OneDPiece, pictures: Pictures) -> np.ndarray:
+    """Those of some pictures, (N, 256), on which `export` measures the ranges of activations."""
+    return all_tokens(model, pictures, CALIBRATION_PICTURES)
 
 
 def position_entropy(tokens: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from onedpiece.tokenizer.weights import load, load_installed, save
 from onedpiece.training import checkpoint
 from onedpiece.training.data import Pictures
 from onedpiece.training.distillation import Distillation, Plan
-from onedpiece.training.entropy import refit_tables
+from onedpiece.training.entropy import calibration_tokens, refit_tables
 from onedpiece.training.loop import Trainer
 from onedpiece.training.own_targets import OwnTargets
 from onedpiece.training.recipe import Recipe
@@ -69,12 +69,15 @@ def finetune(
         refit_tables(tuned, pictures)
         if natural:
             natural.quantize.load_state_dict(tuned.quantize.state_dict())
+    calibration = calibration_tokens(tuned, pictures)
     del pictures  # Windows does not remove a folder with an open memory map
     kept = [path.name for path in (run / KEPT).glob("*")]
-    written = export(tuned, out, name, decoder, token_set=token_set, keep=kept)
+    written = export(
+        tuned, out, name, decoder, token_set=token_set, keep=kept, calibration=calibration
+    )
     if natural:
         info = replace(new_decoder(f"{name}-natural"), faithful=name, source=_source(run))
-        written = add_decoder(natural, written, info)
+        written = add_decoder(natural, written, info, calibration)
     shutil.rmtree(run)
     return written
 

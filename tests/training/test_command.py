@@ -103,7 +103,7 @@ def test_entropy_is_printed_by_position_and_for_static_tables(call, run, data, c
     assert lines[1].startswith("static tables, held out: ")
 
 
-def test_export_writes_a_model_and_then_adds_decoders_to_it(call, run, tmp_path, monkeypatch):
+def test_export_writes_a_model_and_then_adds_decoders_to_it(call, run, data, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
     from onedpiece.errors import OutputError
     from onedpiece.export import model_directory
@@ -113,9 +113,10 @@ def test_export_writes_a_model_and_then_adds_decoders_to_it(call, run, tmp_path,
         (path,) = (argument for argument in arguments if str(argument).endswith(".onnx"))
         path.write_bytes(b"graph")
 
-    for name in ("write_graph", "_write_search"):  # graphs take a minute (tests/export)
+    # Graphs take a minute (tests/export).
+    for name in ("write_graph", "_write_search", "quantise_activations"):
         monkeypatch.setattr(model_directory, name, stand_in)
-    export = ["export", "--run", run, tmp_path / "model", "--name", "mine"]
+    export = ["export", "--run", run, tmp_path / "model", "--name", "mine", *data]
     call(*export)
     first = read_model(tmp_path / "model")
     call(*export, "--decoder", "other", "--version", 3)
