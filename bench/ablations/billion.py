@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from onedpiece.datasets.encoding import SAMPLES_PER_PART
 from onedpiece.datasets.order import WINDOW
 from onedpiece.datasets.part_writer import ROWS_OF_GROUP
 
@@ -41,24 +42,27 @@ def print_encoding(given: argparse.Namespace) -> None:
 
 
 def print_storage(given: argparse.Namespace) -> None:
-    """Terabytes of the pictures and of their tokens."""
+    """Terabytes of the pictures and of their tokens, and in how many pieces."""
     print("\n| | TB |\n|---|---|")
     for name, each in (("pictures", given.source_bytes), ("tokens in Parquet", given.bytes)):
         print(f"| {name} | {given.pictures * each / 1e12:.2f} |")
+    files, groups = (given.pictures / rows for rows in (SAMPLES_PER_PART, ROWS_OF_GROUP))
+    print(f"\n{files:,.0f} files of {SAMPLES_PER_PART:,} rows, {groups:,.0f} row groups")
 
 
 def print_training(given: argparse.Namespace) -> None:
     """What must be read while so many GPUs train, each at the given speed."""
-    print("\n| training on | rows/s | hours an epoch | MB/s | row groups/s | reading processes |")
-    print("|---" * 6 + "|")
+    print(
+        "\n| training on | rows/s | hours an epoch | MB/s | row groups/s |\n|---|---|---|---|---|"
+    )
     for count in SCALES:
         speed = count * given.train_rate
         hours, megabytes = given.pictures / speed / HOUR, speed * given.bytes / 1e6
         cells = [f"{count} GPUs", f"{speed:,.0f}", f"{hours:,.1f}", f"{megabytes:,.1f}"]
-        processes = max(count, speed / given.read_rate)  # each GPU has one at least
-        print(f"| {' | '.join(cells)} | {speed / ROWS_OF_GROUP:,.0f} | {processes:,.0f} |")
-    window = WINDOW * 2 * given.tokens / 1e6
-    print(f"\nrows that a process shuffles: {WINDOW:,}, {window:.1f} MB of tokens")
+        print(f"| {' | '.join(cells)} | {speed / ROWS_OF_GROUP:,.0f} |")
+    share, window = given.train_rate / given.read_rate, WINDOW * 2 * given.tokens / 1e6
+    print(f"\nreading for one GPU takes {share:.2f} of the time of a process")
+    print(f"rows that a process shuffles: {WINDOW:,}, {window:.1f} MB of tokens")
 
 
 def parse_arguments() -> argparse.Namespace:

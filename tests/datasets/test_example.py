@@ -50,7 +50,7 @@ def test_the_prior_starts_at_the_entropy_coder_and_paints_samples(folder, tmp_pa
 
 def test_tokens_and_webp_files_of_their_size_are_classified(folder, tmp_path):
     pytest.importorskip("safetensors", reason="needs the extra torch")
-    said = run("classify.py", folder, "--minutes", 0.001, "--tokens", 64, folder=tmp_path)
+    said = run("classify.py", folder, "--seconds", 0.01, "--tokens", 64, folder=tmp_path)
     assert "9 pictures, 3 held out, 2 classes" in said
     shares = re.findall(r"^(.*): [\d.]+ % \(\d+ epochs\)$", said, re.MULTILINE)
     assert shares == [
