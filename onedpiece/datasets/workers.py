@@ -9,11 +9,12 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+from onedpiece.constants import TILE
 from onedpiece.errors import DeviceError, ModelError, OdpError
 
 Item = TypeVar("Item")
@@ -21,7 +22,8 @@ Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
 
 WAITING = 2  # chunks for each worker beyond the one that it works on
-PIXELS_IN_MEMORY = 16 << 20  # of the pictures that a worker has at once, unless it is one
+PIXELS_OF_GROUP = 8 * TILE * TILE  # pictures that are processed together: a batch of tiles
+PIXELS_READ_AHEAD = 16 << 20  # while larger pictures are processed, none are read
 MAX_DEATHS = 8  # one after the other, without a result in between
 
 
@@ -140,22 +142,34 @@ def in_groups(
 ) -> list[Result | Failure]:
     """The results of items that are processed together, so that their tiles share batches.
 
-    pixels_of: of what was read. A group has at most PIXELS_IN_MEMORY, unless it is one item.
+    A thread reads the next group while one is processed, which keeps a second core busy.
+
+    pixels_of: of what was read. A group ends when it has PIXELS_OF_GROUP.
 
     An item that cannot be read or processed is a Failure. Raises DeviceError or ModelError, which
     would stop every item.
     """
     results: dict[int, Result | Failure] = {}
-    waiting: dict[int, Loaded] = {}
-    for index, item in enumerate(items):
-        try:
-            waiting[index] = read(item)
-        except Exception as error:
-            results[index] = failure(error)
-        if sum(map(pixels_of, waiting.values())) > PIXELS_IN_MEMORY:
-            results.update(_together(waiting, process))
-            waiting = {}
-    results.update(_together(waiting, process))
+    remaining = iter(enumerate(items))
+
+    def read_group() -> dict[int, Loaded]:
+        group: dict[int, Loaded] = {}
+        for index, item in remaining:
+            try:
+                group[index] = read(item)
+            except Exception as error:
+                results[index] = failure(error)
+            if sum(map(pixels_of, group.values())) >= PIXELS_OF_GROUP:
+                break
+        return group
+
+    with ThreadPoolExecutor(1) as thread:
+        group = read_group()
+        while group:
+            is_large = sum(map(pixels_of, group.values())) > PIXELS_READ_AHEAD
+            ahead = None if is_large else thread.submit(read_group)
+            results.update(_together(group, process))
+            group = ahead.result() if ahead else read_group()
     return [results[index] for index in range(len(items))]
 
 

@@ -25,6 +25,9 @@ def split(pixels: np.ndarray, grid: Grid) -> Iterator[np.ndarray]:
     Beyond the right and lower edges, tiles are filled with the mirrored picture.
     """
     for x, y in grid.corners():
+        if x + TILE <= grid.width and y + TILE <= grid.height:
+            yield pixels[y : y + TILE, x : x + TILE]  # no copy
+            continue
         yield pixels[_mirrored(y, grid.height)[:, None], _mirrored(x, grid.width)]
 
 
