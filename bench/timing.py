@@ -28,11 +28,12 @@ except ImportError:  # not on Windows
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of repeated measurements, in seconds."""
+    """Median, quartiles and minimum of repeated measurements, in seconds."""
 
     median: float
     low: float
     high: float
+    best: float
 
     def milliseconds(self, digits: int = 1) -> str:
         """As text: median (quartile to quartile)."""
@@ -47,9 +48,9 @@ def repeat(action: Callable[[], object], times: int) -> Spread:
 
 
 def spread(seconds: list[float]) -> Spread:
-    """Median and quartiles of at least two measurements."""
+    """Median, quartiles and minimum of at least two measurements."""
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Spread(median, low, high)
+    return Spread(median, low, high, min(seconds))
 
 
 def process(arguments: list[str]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, check_streams, plan
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.errors import OutputError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from onedpiece.images.picture import Picture
 
 
-@app.command()
 def decode(
     paths: options.OdpFilesAndOut = None,
     tokens: options.DecodeTokens = None,
@@ -40,9 +39,8 @@ def decode(
     """Decode .odp files, also truncated ones, to PNG or the format of OUT's extension."""
     inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing)
     report = Report(quiet, json)
-    with options.usage_errors():
-        check_streams(inputs, json)
-        jobs = plan(inputs, ".png", {".odp"})
+    check_streams(inputs, json)
+    jobs = plan(inputs, ".png", {".odp"})
     backdrop = options.colour(background)
 
     from onedpiece.codec import Codec

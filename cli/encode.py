@@ -5,9 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import typer
-
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, UsageError, check_streams, plan
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.constants import MAX_TOKENS
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from onedpiece.rate_control import Target
 
 
-@app.command()
 def encode(
     paths: options.PicturesAndOut = None,
     tokens: options.EncodeTokens = None,
@@ -45,10 +42,9 @@ def encode(
     """Encode pictures as .odp files."""
     inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing, "pictures")
     report = Report(quiet, json)
-    with options.usage_errors():
-        check_streams(inputs, json)
-        target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
-        jobs = _plan(inputs)
+    check_streams(inputs, json)
+    target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
+    jobs = _plan(inputs)
     read_options = _read_options(max_pixels, background, metadata)
 
     from onedpiece.codec import Codec
@@ -99,7 +95,7 @@ def _plan(inputs: Inputs) -> list[Job]:
 
 
 def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:
-    """How to read pictures. Raises typer.BadParameter."""
+    """How to read pictures. Raises UsageError."""
     from PIL import Image
 
     from onedpiece.images.metadata import INFO_KEYS
@@ -107,7 +103,7 @@ def _read_options(max_pixels: int, background: str | None, metadata: str) -> Rea
 
     kinds = {"none": set(), "all": set(INFO_KEYS)}.get(metadata, set(metadata.split(",")))
     if not kinds <= set(INFO_KEYS):
-        raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
+        raise UsageError(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
     # A picture is read without warnings, or its failure is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number

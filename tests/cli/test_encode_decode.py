@@ -222,8 +222,8 @@ class TestUsage:
         loaded = loaded_modules(
             f"sys.argv = {['odp', *verb, '--help']}; import onedpiece.cli; onedpiece.cli.main()"
         )
-        assert "onedpiece.cli.encode" in loaded
-        assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich"}
+        assert "onedpiece.cli.typed" in loaded
+        assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich", "pydantic"}
 
 
 def test_a_closed_stdout_gives_no_traceback(tmp_path, one_tile):
