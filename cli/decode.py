@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def decode(
     jobs = plan(inputs, ".png", {".odp"})
     backdrop = options.colour(background)
 
+    _start_loading(jobs[0], model, decoder, device, threads, realism)
     from onedpiece.codec import Codec
 
     with tile_progress(jobs, _count_pixels, report) as advance:
@@ -62,6 +64,22 @@ def decode(
         )
         failures = pipeline.run(inputs, jobs, work, report, force)
     options.exit_after(failures)
+
+
+def _start_loading(
+    job: Job, model: str, decoder: str | None, device: str, threads: int | None, realism: float
+) -> None:
+    """Load the decoder of the first file while the rest of the program is imported."""
+    from onedpiece.bitstream.header import Header
+    from onedpiece.models.registry import choose_decoder, find
+    from onedpiece.runtime.onnx import start_loading
+
+    # A failure occurs again when the file is decoded, and is reported then.
+    with contextlib.suppress(*files.ERRORS):
+        if files.is_regular(job.source):
+            header, _ = Header.unpack(files.read_start(job.source))
+            chosen = choose_decoder(header.model, find(model), decoder)
+            start_loading(chosen, device, threads, realism)
 
 
 def _count_pixels(job: Job) -> int:

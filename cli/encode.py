@@ -87,10 +87,12 @@ def _plan(inputs: Inputs) -> list[Job]:
     """The jobs. Raises UsageError, also if OUT looks like a second picture: `odp encode *.png`."""
     from onedpiece.images.reader import suffixes
 
-    out = inputs.paths[1] if len(inputs.paths) == 2 and inputs.out_dir is None else None
-    if out is not None and out.suffix.lower() in suffixes():
+    # Listing the suffixes imports all of Pillow's formats.
+    single = inputs.out_dir is None
+    jobs: list[Job] = plan(inputs, ".odp", set() if single else suffixes())
+    out = jobs[0].target
+    if single and out.suffix.lower() != ".odp" and out.suffix.lower() in suffixes():
         raise UsageError(f"{out} has the name of a picture: for several inputs use --out-dir")
-    jobs: list[Job] = plan(inputs, ".odp", suffixes())
     return jobs
 
 

@@ -7,6 +7,7 @@ Typer, which knows what to say about it.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -45,6 +46,9 @@ def parse(arguments: list[str]) -> Call | None:
 
 def run(call: Call) -> UsageError | None:
     """Run a verb. Returns why its arguments do not fit together, if they do not."""
+    # NumPy starts threads for linear algebra when it is imported, which takes a third of that time.
+    # These verbs have none that is large; the networks have threads of their own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         call()
     except UsageError as error:
