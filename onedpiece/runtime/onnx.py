@@ -153,33 +153,23 @@ def start_loading(
 
 
 def _wants_cuda(device: str) -> bool:
-    return device == "cuda" or (device == "auto" and _has_driver())
+    return device == "cuda" or (device == "auto" and has_driver())
 
 
 def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
     """The loaded graph; None if it cannot be loaded. Raises ModelError without ONNX Runtime."""
-    # Some of its builds collect data about their use, and leave a file in the user's folder.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-
-        if CUDA in providers:
-            if CUDA not in onnxruntime.get_available_providers():
-                return None
-            onnxruntime.preload_dlls()
-        onnxruntime.set_default_logger_severity(4)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = threads or 0
-        # Threads that wait in a loop take cores from those that work, here and in other programs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Processors are slow on numbers below 1e-38, of which attention makes many.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    except (ImportError, AttributeError, OSError) as error:
-        raise ModelError(
-            "ONNX Runtime does not load: install exactly one of the packages onnxruntime and "
-            f"onnxruntime-gpu ({error})"
-        ) from error
+    onnxruntime = import_runtime()
+    if CUDA in providers:
+        if CUDA not in onnxruntime.get_available_providers():
+            return None
+        onnxruntime.preload_dlls()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
+    # Threads that wait in a loop take cores from those that work, here and in other programs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Processors are slow on numbers below 1e-38, of which attention makes many.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         # The thread that creates a session treats such numbers as zero from then on, in all
         # computations. A temporary thread keeps this from the caller's thread.
@@ -193,7 +183,23 @@ def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
     return session
 
 
-def _has_driver() -> bool:
+def import_runtime() -> Any:
+    """The module `onnxruntime`, silent. Raises ModelError if it does not load."""
+    # Some of its builds collect data about their use, and leave a file in the user's folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(4)
+    except (ImportError, AttributeError, OSError) as error:
+        raise ModelError(
+            "ONNX Runtime does not load: install exactly one of the packages onnxruntime and "
+            f"onnxruntime-gpu ({error})"
+        ) from error
+    return onnxruntime
+
+
+def has_driver() -> bool:
     """Whether there is an NVIDIA driver. Without one, ONNX Runtime takes time to print warnings."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
