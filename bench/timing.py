@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # The peak memory of a process includes that of the process that forked it. A small launcher in
 # between keeps the memory of the benchmark out of the result.
@@ -20,9 +21,10 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subpr
 seconds = time.perf_counter() - start
 try:
     import resource
-    print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(seconds, used.ru_maxrss, used.ru_utime + used.ru_stime)
 except ImportError:  # not on Windows
-    print(seconds, "nan")
+    print(seconds, "nan", "nan")
 """
 
 
@@ -53,15 +55,25 @@ def spread(seconds: list[float]) -> Spread:
     return Spread(median, low, high, min(seconds))
 
 
-def process(arguments: list[str]) -> tuple[float, float]:
-    """Run a command (not on Windows): wall seconds and peak resident memory in bytes.
+class Usage(NamedTuple):
+    """What a process took: wall seconds, peak resident memory in bytes, seconds of all cores."""
 
-    Raises CalledProcessError if the command fails.
-    """
+    seconds: float
+    peak: float
+    cpu: float
+
+
+def process(arguments: list[str]) -> tuple[float, float]:
+    """`usage`, without the seconds of the cores."""
+    return usage(arguments)[:2]
+
+
+def usage(arguments: list[str]) -> Usage:
+    """Run a command (not on Windows). Raises CalledProcessError if it fails."""
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
     output = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
-    seconds, peak = output.split()
-    return float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
+    seconds, peak, cpu = map(float, output.split())
+    return Usage(seconds, peak * (1 if sys.platform == "darwin" else 1024), cpu)
 
 
 def machine() -> str:

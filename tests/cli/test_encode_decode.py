@@ -223,7 +223,7 @@ class TestUsage:
             f"sys.argv = {['odp', *verb, '--help']}; import onedpiece.cli; onedpiece.cli.main()"
         )
         assert "onedpiece.cli.typed" in loaded
-        assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich", "pydantic"}
+        assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich"}
 
 
 def test_a_closed_stdout_gives_no_traceback(tmp_path, one_tile):

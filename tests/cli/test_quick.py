@@ -116,6 +116,12 @@ def test_the_list_of_verbs_says_what_the_verbs_say():
         assert first.startswith(typed.VERBS[name]), name
 
 
+def test_the_list_of_verbs_imports_no_verb(loaded_modules):
+    loaded = loaded_modules("sys.argv = ['odp', '--help']; from onedpiece.cli import main; main()")
+    assert "onedpiece.cli.typed" in loaded
+    assert not loaded & {"pydantic", "onedpiece.cli.decode", "onedpiece.cli.bench"}
+
+
 def test_completion_knows_the_options_of_verbs():
     words = {"_ODP_COMPLETE": "complete_bash", "COMP_WORDS": "odp decode --re", "COMP_CWORD": "2"}
     script = "import sys; sys.argv = ['odp']; from onedpiece.cli import main; main()"
