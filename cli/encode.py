@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, UsageError, check_streams, plan
+from onedpiece.cli.memory import return_freed_memory
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.constants import MAX_TOKENS
 
@@ -45,6 +46,7 @@ def encode(
     check_streams(inputs, json)
     target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
     jobs = _plan(inputs)
+    return_freed_memory()
     read_options = _read_options(max_pixels, background, metadata)
 
     from onedpiece.codec import Codec
