@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from onedpiece.bench import codecs
-from onedpiece.bench.demo import PICTURES
+from onedpiece.bench.cold import PICTURE, cold
 from onedpiece.bench.odp import Odp
-from onedpiece.bench.timing import Spread, machine, process, repeat, spread
+from onedpiece.bench.timing import Spread, machine, repeat
 from onedpiece.constants import MAX_TOKENS
 from onedpiece.errors import DeviceError
 from onedpiece.images.picture import Picture
@@ -22,14 +20,6 @@ from onedpiece.images.reader import open_picture
 from onedpiece.models.registry import Model
 from onedpiece.runtime import Runtime
 from onedpiece.runtime.onnx import OnnxRuntime
-
-PICTURE = PICTURES / "coffee.png"
-
-# WebP, the closest competitor, as a whole process: Python, Pillow, a file of 64x64 pixels.
-WEBP = {
-    "encode": "Image.open(a).convert('RGB').resize((64, 64)).save(b, 'WEBP', quality=20, method=6)",
-    "decode": "Image.open(a).resize((256, 256), 3).save(b)",
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,8 @@ def speed(threads: Sequence[int], device: str, workload: Workload = Workload()) 
     _warm(places, picture, workload)
     _title("cold process", "device", "wall, ms", "peak memory, MB")
     for name, count in places:
-        for command, wall, memory in _processes(name, count, workload.cold_runs):
+        options = ("--device", name, "--threads", str(count))
+        for command, wall, memory in cold(sys.executable, options, workload.cold_runs):
             _line(command, _place(name, count), wall.milliseconds(), f"{memory / 1e6:.0f}")
 
 
@@ -175,32 +166,6 @@ def _timed(
 ) -> tuple[str, str]:
     one, many = repeat(single, workload.warm_runs), repeat(batch, workload.batch_runs)
     return one.milliseconds(), _rate(many, size)
-
-
-def _processes(device: str, threads: int, runs: int) -> Iterator[tuple[str, Spread, int]]:
-    """Wall time of whole processes, and their largest peak memory in bytes."""
-    odp = [sys.executable, "-m", "onedpiece.cli"]
-    options = ["--device", device, "--threads", str(threads)]
-    with tempfile.TemporaryDirectory() as folder:
-        coded, decoded, small = (str(Path(folder, name)) for name in ("x.odp", "x.png", "x.webp"))
-        commands = {
-            "odp encode": [*odp, "encode", "-f", *options, str(PICTURE), coded],
-            "odp decode": [*odp, "decode", "-f", *options, coded, decoded],
-            "odp info": [*odp, "info", coded],
-            "odp --help": [*odp, "--help"],
-            "Python and Pillow, WebP encode": _pillow(WEBP["encode"], str(PICTURE), small),
-            "Python and Pillow, WebP decode": _pillow(WEBP["decode"], small, decoded),
-        }
-        for name, arguments in commands.items():
-            process(arguments)
-            results = [process(arguments) for _ in range(runs)]
-            wall = spread([seconds for seconds, _ in results])
-            yield name, wall, max(peak for _, peak in results)
-
-
-def _pillow(action: str, *paths: str) -> list[str]:
-    code = f"import sys; from PIL import Image; a, b = sys.argv[1:]; {action}"
-    return [sys.executable, "-c", code, *paths]
 
 
 def _title(*cells: str) -> None:

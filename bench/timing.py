@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # The peak memory of a process includes that of the process that forked it. A small launcher in
 # between keeps the memory of the benchmark out of the result.
@@ -20,19 +21,21 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subpr
 seconds = time.perf_counter() - start
 try:
     import resource
-    print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(seconds, used.ru_maxrss, used.ru_utime + used.ru_stime)
 except ImportError:  # not on Windows
-    print(seconds, "nan")
+    print(seconds, "nan", "nan")
 """
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of repeated measurements, in seconds."""
+    """Median, quartiles and minimum of repeated measurements, in seconds."""
 
     median: float
     low: float
     high: float
+    best: float
 
     def milliseconds(self, digits: int = 1) -> str:
         """As text: median (quartile to quartile)."""
@@ -47,20 +50,30 @@ def repeat(action: Callable[[], object], times: int) -> Spread:
 
 
 def spread(seconds: list[float]) -> Spread:
-    """Median and quartiles of at least two measurements."""
+    """Median, quartiles and minimum of at least two measurements."""
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Spread(median, low, high)
+    return Spread(median, low, high, min(seconds))
+
+
+class Usage(NamedTuple):
+    """What a process took: wall seconds, peak resident memory in bytes, seconds of all cores."""
+
+    seconds: float
+    peak: float
+    cpu: float
 
 
 def process(arguments: list[str]) -> tuple[float, float]:
-    """Run a command (not on Windows): wall seconds and peak resident memory in bytes.
+    """`usage`, without the seconds of the cores."""
+    return usage(arguments)[:2]
 
-    Raises CalledProcessError if the command fails.
-    """
+
+def usage(arguments: list[str]) -> Usage:
+    """Run a command (not on Windows). Raises CalledProcessError if it fails."""
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, *arguments]
     output = subprocess.run(launcher, check=True, capture_output=True, text=True).stdout
-    seconds, peak = output.split()
-    return float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024)
+    seconds, peak, cpu = map(float, output.split())
+    return Usage(seconds, peak * (1 if sys.platform == "darwin" else 1024), cpu)
 
 
 def machine() -> str:

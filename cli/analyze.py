@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from onedpiece.cli import app, options
+from onedpiece.cli import options
 from onedpiece.constants import MAX_TOKENS
 
 
-@app.command()
 def analyze(
     paths: options.Pictures,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],

@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from onedpiece.bench import Protocol
-from onedpiece.cli import app, options
+from onedpiece.cli import options
+from onedpiece.cli.inputs import UsageError
+from onedpiece.cli.typed import command
 from onedpiece.constants import MAX_TOKENS_OF_PICTURE
 from onedpiece.errors import missing_extra
 
@@ -22,10 +24,9 @@ DEFAULT_TOKENS = (16, 32, 64, 128, 256)
 CORES = os.cpu_count() or 1
 
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(bench, name="bench")
 
 
-@bench.command()
+@command(bench)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
     device: options.DeviceOption = options.Device.auto,
@@ -39,7 +40,7 @@ def demo(
     run(out, device)
 
 
-@bench.command()
+@command(bench)
 def rd(
     paths: options.Pictures,
     out: Annotated[Path, typer.Option(help="Folder for the results; a later run resumes there.")],
@@ -84,7 +85,7 @@ def rd(
 
     names = tuple(dict.fromkeys(codecs.split(",")))
     if unknown := [name for name in names if name not in CODECS]:
-        raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
+        raise UsageError(f"'{unknown[0]}' is none of {', '.join(CODECS)}")
     counts = _numbers(tokens, 1, MAX_TOKENS_OF_PICTURE) or (() if max_bytes else DEFAULT_TOKENS)
     sizes = _numbers(max_bytes, 1)
     run = Run(
@@ -95,7 +96,7 @@ def rd(
     write_report(run, table.rows, available(lpips)[0], missing, network)
 
 
-@bench.command()
+@command(bench)
 def downstream(
     paths: options.Pictures,
     out: Annotated[Path, typer.Option(help="Folder with the results of odp bench rd.")],
@@ -123,7 +124,7 @@ def downstream(
         raise missing_extra("running other networks", error) from error
     for text in network:
         if text.partition("=")[0] not in tasks.TASKS or ":" not in text:
-            raise typer.BadParameter(f"'{text}' is not TASK=SOURCE")
+            raise UsageError(f"'{text}' is not TASK=SOURCE")
     sys.path.insert(0, "")  # a function may be in a file of the working directory
     loaded = {text: tasks.load(text.partition("=")[2], text.partition("=")[0]) for text in network}
     run, rows = reopen(named(paths), out, model, device)
@@ -132,7 +133,7 @@ def downstream(
         print(f"{name:40s} {codec:12s} {setting:12s} {score:.3f} ({count})")
 
 
-@bench.command()
+@command(bench)
 def speed(
     threads: Annotated[
         str | None, typer.Option(help="Numbers of CPU threads to try [default: 1 and all cores].")
@@ -145,7 +146,7 @@ def speed(
     run(_numbers(threads, 1) or sorted({1, CORES}), device)
 
 
-@bench.command()
+@command(bench)
 def large(
     side: Annotated[int, typer.Option(min=1, help="Width and height in pixels.")] = 10_000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the networks.")] = CORES,
@@ -156,7 +157,7 @@ def large(
     run(side, threads)
 
 
-@bench.command()
+@command(bench)
 def tiling(
     paths: options.Pictures,
     device: options.DeviceOption = options.Device.auto,
@@ -167,7 +168,7 @@ def tiling(
     run(named(paths).values(), device)
 
 
-@bench.command()
+@command(bench)
 def published(
     model: options.ModelOption = "one-d-piece-s-256",
     in_pytorch: Annotated[
@@ -215,7 +216,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 def named(paths: list[Path]) -> dict[str, Path]:
     """Name -> picture, for pictures and for the pictures in folders.
 
-    Raises typer.BadParameter if there are none, or if two have the same name.
+    Raises UsageError if there are none, or if two have the same name.
     """
     from onedpiece.cli import inputs
     from onedpiece.images.reader import suffixes
@@ -223,20 +224,20 @@ def named(paths: list[Path]) -> dict[str, Path]:
     pictures: dict[str, Path] = {}
     for path, name in inputs.discover_inputs(paths, suffixes(), recursive=False):
         if name.as_posix() in pictures:
-            raise typer.BadParameter(f"two pictures have the name {name}")
+            raise UsageError(f"two pictures have the name {name}")
         pictures[name.as_posix()] = path
     if not pictures:
-        raise typer.BadParameter("there are no pictures")
+        raise UsageError("there are no pictures")
     return pictures
 
 
 def _numbers(text: str | None, low: int, high: int | None = None) -> tuple[int, ...]:
-    """The numbers in a list separated by commas, sorted. Raises typer.BadParameter."""
+    """The numbers in a list separated by commas, sorted. Raises UsageError."""
     try:
         numbers = sorted({int(item) for item in text.split(",")}) if text else []
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is no list of numbers separated by commas") from None
+        raise UsageError(f"'{text}' is no list of numbers separated by commas") from None
     if any(number < low or (high and number > high) for number in numbers):
         limits = f"from {low} to {high}" if high else f"at least {low}"
-        raise typer.BadParameter(f"numbers must be {limits}")
+        raise UsageError(f"numbers must be {limits}")
     return tuple(numbers)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onedpiece.cli import app, options
+from onedpiece.cli import options
 from onedpiece.cli.inputs import UsageError
 from onedpiece.cli.report import pluralise
+from onedpiece.cli.typed import command
 
 if TYPE_CHECKING:
     from onedpiece.datasets.encoding import Progress, Shard
@@ -30,7 +31,6 @@ dataset = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(dataset, name="dataset")
 
 
 class Form(StrEnum):
@@ -41,7 +41,7 @@ class Form(StrEnum):
     folder = "folder"
 
 
-@dataset.command()
+@command(dataset)
 def encode(
     paths: options.DatasetInputs,
     tokens: options.EncodeTokens = None,
@@ -72,13 +72,12 @@ def encode(
     """Encode pictures into a token dataset."""
     from onedpiece.cli.encode import choose_target
 
-    with options.usage_errors():
-        if len(paths) < 2:
-            raise UsageError("give INPUT and OUT")
-        target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
-        share = _shard(shard)
-        if engine == "ray" and share.count > 1:
-            raise UsageError("--engine ray encodes all shards: leave out --shard")
+    if len(paths) < 2:
+        raise UsageError("give INPUT and OUT")
+    target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
+    share = _shard(shard)
+    if engine == "ray" and share.count > 1:
+        raise UsageError("--engine ray encodes all shards: leave out --shard")
 
     from onedpiece import datasets
 
@@ -102,7 +101,7 @@ def encode(
     _finish(progress, Path(paths[-1]), quiet, json)
 
 
-@dataset.command()
+@command(dataset)
 def decode(
     path: options.DatasetIn,
     out: options.DatasetOut,
@@ -142,7 +141,7 @@ def decode(
     _finish(progress, out, quiet, json)
 
 
-@dataset.command()
+@command(dataset)
 def info(path: options.DatasetIn, json: options.Json = False) -> None:
     """Show rows, failures, tokens, sizes and columns of a token dataset."""
     from onedpiece import datasets
@@ -151,7 +150,7 @@ def info(path: options.DatasetIn, json: options.Json = False) -> None:
     print(json_module.dumps(facts) if json else _lines(path, facts))
 
 
-@dataset.command()
+@command(dataset)
 def verify(path: options.DatasetIn, quiet: options.Quiet = False) -> None:
     """Check that a token dataset is complete, that rows are valid, and that no key is twice."""
     from onedpiece import datasets
@@ -165,7 +164,7 @@ def verify(path: options.DatasetIn, quiet: options.Quiet = False) -> None:
     options.exit_after(problems)
 
 
-@dataset.command()
+@command(dataset)
 def convert(
     path: Annotated[
         str, typer.Argument(metavar="IN", help="Token dataset, or tars or folder of .odp files.")
@@ -257,7 +256,7 @@ def _counts(progress: Progress) -> str:
 
 
 def _finish(progress: Progress, out: Path, quiet: bool, json: bool) -> None:
-    """Print the result of a run. Raises typer.Exit(1) if samples failed in it."""
+    """Print the result of a run. Exits with code 1 if samples failed in it."""
     peak = _peak_memory()
     if json:
         fields = {

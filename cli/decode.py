@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, check_streams, plan
+from onedpiece.cli.memory import return_freed_memory
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.errors import OutputError
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from onedpiece.images.picture import Picture
 
 
-@app.command()
 def decode(
     paths: options.OdpFilesAndOut = None,
     tokens: options.DecodeTokens = None,
@@ -40,11 +41,12 @@ def decode(
     """Decode .odp files, also truncated ones, to PNG or the format of OUT's extension."""
     inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing)
     report = Report(quiet, json)
-    with options.usage_errors():
-        check_streams(inputs, json)
-        jobs = plan(inputs, ".png", {".odp"})
+    check_streams(inputs, json)
+    jobs = plan(inputs, ".png", {".odp"})
     backdrop = options.colour(background)
 
+    return_freed_memory()
+    _start_loading(jobs[0], model, decoder, device, threads, realism)
     from onedpiece.codec import Codec
 
     with tile_progress(jobs, _count_pixels, report) as advance:
@@ -64,6 +66,22 @@ def decode(
         )
         failures = pipeline.run(inputs, jobs, work, report, force)
     options.exit_after(failures)
+
+
+def _start_loading(
+    job: Job, model: str, decoder: str | None, device: str, threads: int | None, realism: float
+) -> None:
+    """Load the decoder of the first file while the rest of the program is imported."""
+    from onedpiece.bitstream.header import Header
+    from onedpiece.models.registry import choose_decoder, find
+    from onedpiece.runtime.onnx import start_loading
+
+    # A failure occurs again when the file is decoded, and is reported then.
+    with contextlib.suppress(*files.ERRORS):
+        if files.is_regular(job.source):
+            header, _ = Header.unpack(files.read_start(job.source))
+            chosen = choose_decoder(header.model, find(model), decoder)
+            start_loading(chosen, device, threads, realism)
 
 
 def _count_pixels(job: Job) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import typer
-
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, UsageError, check_streams, plan
+from onedpiece.cli.memory import return_freed_memory
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.constants import MAX_TOKENS
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from onedpiece.rate_control import Target
 
 
-@app.command()
 def encode(
     paths: options.PicturesAndOut = None,
     tokens: options.EncodeTokens = None,
@@ -45,10 +43,10 @@ def encode(
     """Encode pictures as .odp files."""
     inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing, "pictures")
     report = Report(quiet, json)
-    with options.usage_errors():
-        check_streams(inputs, json)
-        target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
-        jobs = _plan(inputs)
+    check_streams(inputs, json)
+    target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
+    jobs = _plan(inputs)
+    return_freed_memory()
     read_options = _read_options(max_pixels, background, metadata)
 
     from onedpiece.codec import Codec
@@ -91,15 +89,17 @@ def _plan(inputs: Inputs) -> list[Job]:
     """The jobs. Raises UsageError, also if OUT looks like a second picture: `odp encode *.png`."""
     from onedpiece.images.reader import suffixes
 
-    out = inputs.paths[1] if len(inputs.paths) == 2 and inputs.out_dir is None else None
-    if out is not None and out.suffix.lower() in suffixes():
+    # Listing the suffixes imports all of Pillow's formats.
+    single = inputs.out_dir is None
+    jobs: list[Job] = plan(inputs, ".odp", set() if single else suffixes())
+    out = jobs[0].target
+    if single and out.suffix.lower() != ".odp" and out.suffix.lower() in suffixes():
         raise UsageError(f"{out} has the name of a picture: for several inputs use --out-dir")
-    jobs: list[Job] = plan(inputs, ".odp", suffixes())
     return jobs
 
 
 def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:
-    """How to read pictures. Raises typer.BadParameter."""
+    """How to read pictures. Raises UsageError."""
     from PIL import Image
 
     from onedpiece.images.metadata import INFO_KEYS
@@ -107,7 +107,7 @@ def _read_options(max_pixels: int, background: str | None, metadata: str) -> Rea
 
     kinds = {"none": set(), "all": set(INFO_KEYS)}.get(metadata, set(metadata.split(",")))
     if not kinds <= set(INFO_KEYS):
-        raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
+        raise UsageError(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
     # A picture is read without warnings, or its failure is reported in one line.
     warnings.filterwarnings("ignore", module="PIL")
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number

@@ -6,12 +6,11 @@ import json as json_module
 from pathlib import Path
 from typing import Any
 
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs
 from onedpiece.cli.report import Report, pluralise
 
 
-@app.command()
 def info(
     paths: options.OdpFiles = None,
     recursive: options.Recursive = False,
@@ -27,8 +26,7 @@ def info(
         print(json_module.dumps(fields) if json else _lines(fields))
 
     inputs = Inputs(paths or [], None, files_from, recursive)
-    with options.usage_errors():
-        failures = pipeline.survey(inputs, inspect, Report(quiet=False, json=json))
+    failures = pipeline.survey(inputs, inspect, Report(quiet=False, json=json))
     options.exit_after(failures)
 
 

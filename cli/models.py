@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onedpiece import models as library
-from onedpiece.cli import app, options
+from onedpiece.cli import options
+from onedpiece.cli.typed import command, typed
 from onedpiece.errors import missing_extra
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ models = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-app.add_typer(models, name="models")
 
 
 class Precision(StrEnum):
@@ -33,13 +33,15 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
-@models.callback()
 def default(context: typer.Context, json: options.Json = False) -> None:  # noqa: D103
     if context.invoked_subcommand is None:
         list_models(json)
 
 
-@models.command("list")
+models.callback()(typed(default))
+
+
+@command(models, "list")
 def list_models(json: options.Json = False) -> None:
     """List installed models with token set, decoders, size, path and state of the files."""
     for model in library.list():
@@ -47,7 +49,7 @@ def list_models(json: options.Json = False) -> None:
         print(json_module.dumps(_facts(model, files)) if json else _lines(model, files))
 
 
-@models.command()
+@command(models)
 def pull(
     name: Annotated[str, typer.Argument(help="Name of a published model.")],
     revision: Annotated[
@@ -59,7 +61,7 @@ def pull(
     _report(library.pull(options.checked_name(name), revision, force=force))
 
 
-@models.command("import")
+@command(models, "import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="pytorch_model.bin or model.safetensors.")],
     name: Annotated[
@@ -71,7 +73,7 @@ def import_file(
     _report(library.import_(file, name and options.checked_name(name), force=force))
 
 
-@models.command()
+@command(models)
 def tune(
     name: Annotated[str, typer.Argument(help="Name of an installed model, or its directory.")],
     pictures: options.Pictures,
@@ -87,13 +89,13 @@ def tune(
     _report(tuning.model)
 
 
-@models.command()
+@command(models)
 def remove(name: Annotated[str, typer.Argument(help="Name of an installed model.")]) -> None:
     """Remove an installed model."""
     print(f"{library.remove(options.checked_name(name))}: removed")
 
 
-@models.command()
+@command(models)
 def export(
     name: Annotated[str, typer.Argument(help="Name of an installed model, or its directory.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Model directory to write.")],

@@ -1,18 +1,29 @@
-"""Arguments and options of the verbs, and how verbs turn results into exit codes."""
+"""Arguments and options of the verbs, declared without Typer, and exit codes."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from onedpiece.cli.inputs import UsageError
 from onedpiece.constants import MAX_PIXELS as MAX_PIXELS
 from onedpiece.constants import MAX_TOKENS, MAX_TOKENS_OF_PICTURE
+
+
+class Argument:
+    """An argument without a name. The settings are those of `typer.Argument`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+
+class Option:
+    """An option. Flags and settings are those of `typer.Option`."""
+
+    def __init__(self, *flags: str, **settings: Any) -> None:
+        self.flags, self.settings = flags, settings
 
 
 class Engine(StrEnum):
@@ -32,6 +43,8 @@ class Device(StrEnum):
 
 def _number(value: float) -> float:
     if value != value:
+        import typer
+
         raise typer.BadParameter("this is not a number")
     return value
 
@@ -39,47 +52,39 @@ def _number(value: float) -> float:
 # Paths are not checked when arguments are parsed: one that fails must not stop the others.
 Pictures = Annotated[
     list[Path],
-    typer.Argument(metavar="PICTURES...", help="Pictures or folders.", readable=False),
+    Argument(metavar="PICTURES...", help="Pictures or folders.", readable=False),
 ]
 PicturesAndOut = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False
-    ),
+    Argument(metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False),
 ]
 OdpFiles = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),
+    Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),
 ]
 OdpFilesAndOut = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout.", readable=False
-    ),
+    Argument(metavar="IN OUT | IN...", help=".odp files; - is stdin or stdout.", readable=False),
 ]
-OdpIn = Annotated[Path, typer.Argument(metavar="IN", help=".odp file; - is stdin.", readable=False)]
-OdpOut = Annotated[
-    Path, typer.Argument(metavar="OUT", help=".odp file; - is stdout.", readable=False)
-]
+OdpIn = Annotated[Path, Argument(metavar="IN", help=".odp file; - is stdin.", readable=False)]
+OdpOut = Annotated[Path, Argument(metavar="OUT", help=".odp file; - is stdout.", readable=False)]
 OutDir = Annotated[
-    Path | None, typer.Option(help="Folder for the outputs of several inputs.", readable=False)
+    Path | None, Option(help="Folder for the outputs of several inputs.", readable=False)
 ]
 FilesFrom = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         metavar="FILE",
         help="Read more inputs from a file, one per line; - is stdin.",
         readable=False,
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders recursively.")]
-SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Skip inputs whose output exists.")
-]
+Recursive = Annotated[bool, Option("--recursive", "-r", help="Search folders recursively.")]
+SkipExisting = Annotated[bool, Option("--skip-existing", help="Skip inputs whose output exists.")]
 
 EncodeTokens = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--tokens",
         "-n",
         min=1,
@@ -89,34 +94,32 @@ EncodeTokens = Annotated[
 ]
 DecodeTokens = Annotated[
     int | None,
-    typer.Option(
-        "--tokens", "-n", min=1, help="Use at most this many tokens for each 256x256 tile."
-    ),
+    Option("--tokens", "-n", min=1, help="Use at most this many tokens for each 256x256 tile."),
 ]
 TruncateTokens = Annotated[
     int | None,
-    typer.Option("--tokens", "-n", min=1, help="Number of tokens to keep for each 256x256 tile."),
+    Option("--tokens", "-n", min=1, help="Number of tokens to keep for each 256x256 tile."),
 ]
 MaxBytes = Annotated[
-    int | None, typer.Option("--bytes", min=1, help="Maximum size of the file in bytes.")
+    int | None, Option("--bytes", min=1, help="Maximum size of the file in bytes.")
 ]
 Bpp = Annotated[
-    float | None, typer.Option(help="Maximum size of the file in bits per pixel of the picture.")
+    float | None, Option(help="Maximum size of the file in bits per pixel of the picture.")
 ]
 Psnr = Annotated[
     float | None,
-    typer.Option(help="Use the fewest tokens that reach this PSNR in dB at realism 0 (slow)."),
+    Option(help="Use the fewest tokens that reach this PSNR in dB at realism 0 (slow)."),
 ]
 Adaptive = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--adaptive",
         help="Give more tokens to tiles with more detail (always on without --tokens).",
     ),
 ]
 Effort = Annotated[
     int,
-    typer.Option(
+    Option(
         "--effort",
         "-e",
         min=1,
@@ -126,7 +129,7 @@ Effort = Annotated[
 ]
 Realism = Annotated[
     float,
-    typer.Option(
+    Option(
         min=0,
         max=1,
         callback=_number,
@@ -134,120 +137,105 @@ Realism = Annotated[
     ),
 ]
 AllowTruncated = Annotated[
-    bool, typer.Option(help="Decode truncated files with a warning, or refuse them.")
+    bool, Option(help="Decode truncated files with a warning, or refuse them.")
 ]
 Background = Annotated[
     str | None,
-    typer.Option(metavar="COLOR", help="Put transparent pixels on this colour: white, #20a0ff."),
+    Option(metavar="COLOR", help="Put transparent pixels on this colour: white, #20a0ff."),
 ]
-Metadata = Annotated[
-    str, typer.Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")
-]
+Metadata = Annotated[str, Option(help="Metadata to keep: none, all, or a list such as exif,xmp.")]
 
-ModelOption = Annotated[str, typer.Option(help="Name of an installed model, or a model directory.")]
+ModelOption = Annotated[str, Option(help="Name of an installed model, or a model directory.")]
 DecodeModel = Annotated[
-    str, typer.Option(help="Name or directory of a model to try before the installed ones.")
+    str, Option(help="Name or directory of a model to try before the installed ones.")
 ]
 DecoderOption = Annotated[
     str | None,
-    typer.Option(
-        "--decoder", metavar="NAME", help="Decoder of the tokens. [default: the newest one]"
-    ),
+    Option("--decoder", metavar="NAME", help="Decoder of the tokens. [default: the newest one]"),
 ]
 ExtraModel = Annotated[
     str | None,
-    typer.Option("--model", help="Name or directory of a model to try before the installed ones."),
+    Option("--model", help="Name or directory of a model to try before the installed ones."),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Number of CPU threads; all cores by default.")
-]
-MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse pictures with more pixels.")]
+DeviceOption = Annotated[Device, Option(help="Where the networks run.")]
+Threads = Annotated[int | None, Option(min=1, help="Number of CPU threads; all cores by default.")]
+MaxPixels = Annotated[int, Option(min=1, help="Refuse pictures with more pixels.")]
 
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing outputs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Report failures only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON to stdout.")]
+Force = Annotated[bool, Option("--force", "-f", help="Overwrite existing outputs.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Report failures only.")]
+Json = Annotated[bool, Option("--json", help="Print lines of JSON to stdout.")]
 
 
 DatasetInputs = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="INPUT... OUT",
         help="Folders, files, patterns or URLs of pictures, WebDataset tars or Parquet files, or "
         "hf:OWNER/NAME; and the folder to write.",
     ),
 ]
 DatasetIn = Annotated[
-    str, typer.Argument(metavar="DATASET", help="Folder, file or pattern of a token dataset.")
+    str, Argument(metavar="DATASET", help="Folder, file or pattern of a token dataset.")
 ]
-DatasetOut = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.", readable=False)]
+DatasetOut = Annotated[Path, Argument(metavar="OUT", help="Folder to write.", readable=False)]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of processes, with a thread each; one a core by default."),
+    Option(min=1, help="Number of processes, with a thread each; one a core by default."),
 ]
 Shard = Annotated[
-    str, typer.Option(metavar="I/N", help="Take every N-th input file, from the I-th; I from 0.")
+    str, Option(metavar="I/N", help="Take every N-th input file, from the I-th; I from 0.")
 ]
 EngineOption = Annotated[
-    Engine, typer.Option(help="Processes of this machine, or a Ray cluster (needs extra scale).")
+    Engine, Option(help="Processes of this machine, or a Ray cluster (needs extra scale).")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Address of the Ray cluster, or auto. [default: a new one on this machine]"),
+    Option(help="Address of the Ray cluster, or auto. [default: a new one on this machine]"),
 ]
-Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each task of the Ray cluster.")]
+Gpus = Annotated[float, Option(min=0, help="GPUs of each task of the Ray cluster.")]
 SamplesPerFile = Annotated[
-    int, typer.Option("--rows-per-file", min=1, help="Samples of each file of the output.")
+    int, Option("--rows-per-file", min=1, help="Samples of each file of the output.")
 ]
 Square = Annotated[
-    bool, typer.Option("--square", help="Reduce pictures to their central square of 256x256.")
+    bool, Option("--square", help="Reduce pictures to their central square of 256x256.")
 ]
 PictureColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of pictures in Parquet files.")
+    str | None, Option(metavar="NAME", help="Column of pictures in Parquet files.")
 ]
-KeyColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of keys in Parquet files.")
-]
+KeyColumn = Annotated[str | None, Option(metavar="NAME", help="Column of keys in Parquet files.")]
 KeepFiles = Annotated[
-    bool, typer.Option("--keep-files", help="Store whole .odp files as well, in a column odp.")
+    bool, Option("--keep-files", help="Store whole .odp files as well, in a column odp.")
 ]
 PassedColumns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="A,B", help="Columns to pass through. [default: all]"),
+    Option("--columns", metavar="A,B", help="Columns to pass through. [default: all]"),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
+Resume = Annotated[bool, Option("--resume", help="Continue a run that was stopped.")]
 
 
 def checked_name(name: str) -> str:
-    """The name of a model or decoder, if it is valid. Raises typer.BadParameter."""
+    """The name of a model or decoder, if it is valid. Raises UsageError."""
     from onedpiece.models.names import check_name
 
     try:
         return check_name(name)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def colour(name: str | None) -> tuple[int, int, int] | None:
-    """Parse a colour by name or in hexadecimal. Raises typer.BadParameter."""
+    """Parse a colour by name or in hexadecimal. Raises UsageError."""
+    if name is None:
+        return None
     from onedpiece.images.color import parse_color
 
     try:
         return parse_color(name)
     except ValueError:
-        raise typer.BadParameter(f"'{name}' is not a colour: try white or #20a0ff") from None
-
-
-@contextlib.contextmanager
-def usage_errors() -> Iterator[None]:
-    """Turn UsageError into typer.BadParameter, for which the verb exits with code 2."""
-    try:
-        yield
-    except UsageError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise UsageError(f"'{name}' is not a colour: try white or #20a0ff") from None
 
 
 def exit_after(failures: int) -> None:
-    """Raise typer.Exit(1) if any input failed."""
+    """Exit with code 1 if any input failed."""
     if failures:
-        raise typer.Exit(1)
+        sys.exit(1)

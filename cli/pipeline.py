@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from onedpiece.cli import files
 from onedpiece.cli.inputs import Inputs, Job, check_not_folder, list_sources
 from onedpiece.cli.report import Outcome, Report, progress
 from onedpiece.errors import DeviceError, ModelError, OdpError, OutputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
@@ -70,6 +72,8 @@ def run(
 
     Raises DeviceError and ModelError, since they would stop every job.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     pending = _pending(jobs, inputs.skip)
     with_bar = report.wants_bar(len(pending))
     with (

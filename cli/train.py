@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from onedpiece.cli import app, options
+from onedpiece.cli import options
 from onedpiece.errors import OdpError, OutputError, missing_extra
 
 
-@app.command()
 def train(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Model directory to write.")],
     data: Annotated[

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import typer
+from onedpiece.cli import files, options
+from onedpiece.cli.inputs import UsageError
 
-from onedpiece.cli import app, files, options
 
-
-@app.command()
 def truncate(
     source: options.OdpIn,
     target: options.OdpOut,
@@ -24,7 +22,7 @@ def truncate(
     from onedpiece.errors import OdpError
 
     if (tokens is None) == (max_bytes is None):
-        raise typer.BadParameter("give either --tokens or --bytes")
+        raise UsageError("give either --tokens or --bytes")
     files.check_free(target, force)
     try:
         data = api.truncate(files.read(source), tokens, max_bytes=max_bytes, model=model)

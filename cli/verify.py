@@ -5,12 +5,11 @@ from __future__ import annotations
 import json as json_module
 from pathlib import Path
 
-from onedpiece.cli import app, files, options, pipeline
+from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs
 from onedpiece.cli.report import Report
 
 
-@app.command()
 def verify(
     paths: options.OdpFiles = None,
     recursive: options.Recursive = False,
@@ -37,6 +36,5 @@ def verify(
             print(f"{path}: complete" + ("" if installed else ", but its model is not installed"))
 
     inputs = Inputs(paths or [], None, files_from, recursive)
-    with options.usage_errors():
-        failures = pipeline.survey(inputs, inspect, Report(quiet, json))
+    failures = pipeline.survey(inputs, inspect, Report(quiet, json))
     options.exit_after(failures)

@@ -53,11 +53,10 @@ def test_the_command_line_is_described_in_full():
     import typer
     from typer.main import get_command
 
-    from onedpiece import cli
+    from onedpiece.cli.typed import build
 
-    cli.load_verbs()
     text = (REPOSITORY / "docs" / "cli.md").read_text()
-    command = get_command(cli.app)
+    command = get_command(build())
     assert isinstance(command, typer.core.TyperGroup)
     for name, verb in command.commands.items():
         assert f"| `{name}` |" in text, name

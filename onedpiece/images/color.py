@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageCms, ImageColor
+from PIL import Image, ImageColor
 
 from onedpiece.errors import PictureError
 
@@ -45,6 +45,8 @@ def to_srgb(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
     """The image in sRGB. A profile that is broken or for other channels is ignored."""
     if image.mode not in {"RGB", "CMYK", "L"}:
         image = image.convert("L" if grey else "RGB")
+    from PIL import ImageCms  # takes milliseconds, and decoding does not need it
+
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(

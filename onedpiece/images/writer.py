@@ -27,8 +27,11 @@ def format_for(path: Path) -> str:
 
     Raises OutputError if the format cannot be written.
     """
-    Image.init()
-    name = Image.registered_extensions().get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    Image.preinit()  # the usual formats; all of them take longer to import than a picture to write
+    if suffix not in Image.EXTENSION:
+        Image.init()
+    name = Image.EXTENSION.get(suffix)
     if name not in FORMATS or name not in Image.SAVE:
         raise OutputError(f"{path}: the extension is not that of a writable picture format")
     return name

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import builtins
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +96,8 @@ def remove(name: str) -> Path:
     Raises UnknownModel if it is not installed, ModelError for the bundled model, and ValueError for
     an invalid name.
     """
+    import shutil
+
     from onedpiece.models.registry import BUNDLED, installed
 
     paths = [model.path for model in installed() if model.name == check_name(name)]

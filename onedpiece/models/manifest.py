@@ -14,7 +14,6 @@ A model directory has one token set, one encoder and one or more decoders:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -191,6 +190,8 @@ class Model:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
+    import hashlib  # takes milliseconds, and decoding does not need it
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

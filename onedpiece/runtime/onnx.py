@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import sys
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ GRAIN = "grain"
 
 DEVICES = ("auto", "cpu", "cuda")
 _LOADING = threading.Lock()
+_STARTED: dict[tuple[Path, int | None], Future[Any]] = {}
 
 
 class OnnxRuntime:
@@ -45,7 +47,7 @@ class OnnxRuntime:
         self._model, self._threads = model, threads
         self._sessions: dict[str, Any] = {}
         self._explicit = device == "cuda"
-        self.device = "cuda" if self._explicit or (device == "auto" and _has_driver()) else "cpu"
+        self.device = "cuda" if _wants_cuda(device) else "cpu"
 
     def encode(self, tiles: np.ndarray) -> np.ndarray:
         (tokens,) = self._run(self._session(ENCODER), {"pixels": tiles}, (len(tiles), MAX_TOKENS))
@@ -110,11 +112,15 @@ class OnnxRuntime:
 
     def _load(self, name: str) -> Any:
         graph = self._model.path / name
+        if self.device == "cpu" and (started := _STARTED.pop((graph, self._threads), None)):
+            session = started.result()
+            if session is not None:
+                return session
         # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
         # Standard output is shared by all threads, hence the lock.
         with _LOADING, contextlib.redirect_stdout(io.StringIO()):
             if self.device == "cuda":
-                session = self._create(graph, [CUDA, CPU])
+                session = _create(graph, [CUDA, CPU], self._threads)
                 if session is not None and session.get_providers()[0] == CUDA:
                     return session
                 if self._explicit:
@@ -123,47 +129,80 @@ class OnnxRuntime:
                     "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
                 )
                 self.device = "cpu"
-            session = self._create(graph, [CPU])
+            session = _create(graph, [CPU], self._threads)
         if session is None:
             raise ModelError(f"{graph} cannot be loaded")
         return session
 
-    def _create(self, graph: Path, providers: list[str]) -> Any:
-        try:
-            import onnxruntime
 
-            if CUDA in providers:
-                if CUDA not in onnxruntime.get_available_providers():
-                    return None
-                onnxruntime.preload_dlls()
-            onnxruntime.set_default_logger_severity(4)
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 4
-            options.intra_op_num_threads = self._threads or 0
-            # Processors are slow on numbers below 1e-38, of which attention makes many.
-            options.add_session_config_entry("session.set_denormal_as_zero", "1")
-            # Without VNNI, x86 processors add products of 8-bit integers in 16 bits, which overflow
-            # unless ONNX Runtime takes a slower way.
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        except (ImportError, AttributeError, OSError) as error:
-            raise ModelError(
-                "ONNX Runtime does not load: install exactly one of the packages onnxruntime and "
-                f"onnxruntime-gpu ({error})"
-            ) from error
-        try:
-            # The thread that creates a session treats such numbers as zero from then on, in all
-            # computations. A temporary thread keeps this from the caller's thread.
-            with ThreadPoolExecutor(1) as thread:
-                session = thread.submit(
-                    onnxruntime.InferenceSession, graph, options, providers=providers
-                ).result()
-        except Exception:  # ONNX Runtime's exceptions have no common base
+def start_loading(
+    model: Model, device: str = "auto", threads: int | None = None, realism: float = 1.0
+) -> None:
+    """Load a decoder in a thread of its own, for the next `OnnxRuntime` with these arguments.
+
+    A process that decodes one file can import its other modules at the same time. Does nothing
+    where CUDA may be used.
+    """
+    if _wants_cuda(device):
+        return
+    decoder = model.decoder if realism else model.faithful.decoder
+    graph = model.path / decoder.graph
+    pool = ThreadPoolExecutor(1)
+    _STARTED[graph, threads] = pool.submit(_create, graph, [CPU], threads)
+    pool.shutdown(wait=False)
+
+
+def _wants_cuda(device: str) -> bool:
+    return device == "cuda" or (device == "auto" and has_driver())
+
+
+def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
+    """The loaded graph; None if it cannot be loaded. Raises ModelError without ONNX Runtime."""
+    onnxruntime = import_runtime()
+    if CUDA in providers:
+        if CUDA not in onnxruntime.get_available_providers():
             return None
-        session.disable_fallback()  # it would print to stdout and change the device silently
-        return session
+        onnxruntime.preload_dlls()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
+    # Threads that wait in a loop take cores from those that work, here and in other programs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Processors are slow on numbers below 1e-38, of which attention makes many.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Without VNNI, x86 processors add products of 8-bit integers in 16 bits, which overflow unless
+    # ONNX Runtime takes a slower way.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        # The thread that creates a session treats such numbers as zero from then on, in all
+        # computations. A temporary thread keeps this from the caller's thread.
+        with ThreadPoolExecutor(1) as thread:
+            session = thread.submit(
+                onnxruntime.InferenceSession, graph, options, providers=providers
+            ).result()
+    except Exception:  # ONNX Runtime's exceptions have no common base
+        return None
+    session.disable_fallback()  # it would print to stdout and change the device silently
+    return session
 
 
-def _has_driver() -> bool:
+def import_runtime() -> Any:
+    """The module `onnxruntime`, silent. Raises ModelError if it does not load."""
+    # Some of its builds collect data about their use, and leave a file in the user's folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(4)
+    except (ImportError, AttributeError, OSError) as error:
+        raise ModelError(
+            "ONNX Runtime does not load: install exactly one of the packages onnxruntime and "
+            f"onnxruntime-gpu ({error})"
+        ) from error
+    return onnxruntime
+
+
+def has_driver() -> bool:
     """Whether there is an NVIDIA driver. Without one, ONNX Runtime takes time to print warnings."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

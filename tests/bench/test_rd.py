@@ -319,6 +319,12 @@ class TestReport:
             page.keyboard.press("End")
             assert page.evaluate(clip) in {"inset(0px)", "inset(0px 0% 0px 0px)"}
 
+            ground = "getComputedStyle(document.body).backgroundColor"
+            page.emulate_media(color_scheme="light")
+            assert page.evaluate(ground) == "rgb(255, 255, 255)"
+            page.emulate_media(color_scheme="dark")
+            assert page.evaluate(ground) == "rgb(24, 24, 24)"
+
             assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
             assert errors == []
             browser.close()

@@ -61,9 +61,9 @@ def test_tiling_prints_its_tables(make_picture, tmp_path, capsys):
 
 
 def test_speed_prints_tables(capsys, fake_process, monkeypatch):
-    from onedpiece.bench import codecs, speed
+    from onedpiece.bench import codecs, cold, speed
 
-    monkeypatch.setattr(speed, "process", fake_process)
+    monkeypatch.setattr(cold, "process", fake_process)
     monkeypatch.setattr(codecs, "available", lambda: ([codecs._webp()], []))
     once = speed.Workload(2, 2, 2, network_batch=1, batch=1, coder_batch=1)
     speed.speed([1], "cpu", once)
@@ -72,6 +72,24 @@ def test_speed_prints_tables(capsys, fake_process, monkeypatch):
     assert {"ONNX Runtime, decoder", "odp encode", "odp decode", "webp encode"} <= names
     assert {"odp --help", "Python and Pillow, WebP decode"} <= names
     assert all(len(row) == 4 for row in rows)
+
+
+def test_environments_are_compared_in_turns(monkeypatch, capsys):
+    from onedpiece.bench import cold
+
+    commands = []
+
+    def process(command):
+        commands.append(command)
+        return 2.0 if command[0] == "old" else 1.0, 10_000_000
+
+    monkeypatch.setattr(cold, "process", process)
+    monkeypatch.setattr(sys, "argv", ["cold", "old", "new"])
+    cold.main()
+    assert [command[0] for command in commands[:4]] == ["old", "new", "old", "new"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "| odp info | 1 | 2000 (2000 to 2000) | 2000 | 10 |" in lines
+    assert "| odp info | 2 | 1000 (1000 to 1000) | 1000 | 10 |" in lines
 
 
 @pytest.mark.parametrize(

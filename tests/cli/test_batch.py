@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -360,6 +361,14 @@ def test_json_ends_with_a_summary_for_a_folder_of_one_picture_too(odp, album, tm
     assert json.loads(result.stdout.splitlines()[-1])["summary"]["done"] == 1
 
 
+def _read_terminal(master: int) -> bytes:
+    screen = b""
+    with contextlib.suppress(OSError):  # a terminal ends with an error
+        while output := os.read(master, 65536):
+            screen += output
+    return screen
+
+
 class TestTerminal:
     """If stderr is a terminal, a progress bar takes the place of the lines."""
 
@@ -370,13 +379,12 @@ class TestTerminal:
         command = [sys.executable, "-m", "onedpiece.cli", *map(str, arguments)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, cwd=tmp_path) as odp:
             os.close(slave)
-            stdout = odp.stdout.read()
-        screen = b""
-        with contextlib.suppress(OSError):  # a terminal ends with an error
-            while output := os.read(master, 65536):
-                screen += output
+            # A terminal holds a few kilobytes: it must be read while odp runs, or odp waits.
+            with ThreadPoolExecutor(1) as thread:
+                screen = thread.submit(_read_terminal, master)
+                stdout = odp.stdout.read()
         os.close(master)
-        return odp.returncode, stdout, screen.decode()
+        return odp.returncode, stdout, screen.result().decode()
 
     def test_a_bar_is_shown_with_warnings_beside_it_and_stdout_stays_empty(
         self, one_tile, tmp_path

@@ -222,7 +222,7 @@ class TestUsage:
         loaded = loaded_modules(
             f"sys.argv = {['odp', *verb, '--help']}; import onedpiece.cli; onedpiece.cli.main()"
         )
-        assert "onedpiece.cli.encode" in loaded
+        assert "onedpiece.cli.typed" in loaded
         assert not loaded & {"torch", "onnxruntime", "numpy", "PIL", "rich"}
 
 

@@ -235,9 +235,9 @@ class TestModel:
         assert "cannot be loaded" in fails("encode", source, tmp_path / "o.odp", "--model", broken)
 
     def test_cuda_where_there_is_none(self, fails, place):
-        from onedpiece.runtime.onnx import _has_driver
+        from onedpiece.runtime.onnx import has_driver
 
-        if _has_driver():
+        if has_driver():
             pytest.skip("there is an NVIDIA driver here")
         place("in.png", png_file())
         why = fails("encode", "in.png", "out.odp", "--device", "cuda")

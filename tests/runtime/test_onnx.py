@@ -88,3 +88,33 @@ def test_networks_that_load_in_several_threads_leave_stdout_alone(monkeypatch):
     for thread in threads:
         thread.join()
     assert sys.stdout is before
+
+
+class TestLoadingAhead:
+    def test_the_network_is_used_once_and_gives_the_same_picture(self, codec, monkeypatch):
+        from onedpiece.runtime import onnx
+
+        created = []
+        create = onnx._create
+        monkeypatch.setattr(onnx, "_create", lambda *given: created.append(given) or create(*given))
+        onnx.start_loading(codec.model, "cpu", 1, realism=0)
+        runtime = OnnxRuntime(codec.model, "cpu", 1)
+        tokens = np.arange(64, dtype=np.uint16)[None]
+        pixels = runtime.decode(tokens, realism=0)
+        assert len(created) == 1 and not onnx._STARTED
+        assert np.array_equal(pixels, OnnxRuntime(codec.model, "cpu", 1).decode(tokens, realism=0))
+        assert len(created) == 2
+
+    def test_nothing_is_loaded_where_cuda_may_be_used(self, codec):
+        from onedpiece.runtime import onnx
+
+        onnx.start_loading(codec.model, "cuda")
+        assert not onnx._STARTED
+
+
+def test_the_runtime_collects_no_data_about_its_use(loaded_modules, monkeypatch, tmp_path):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    for variable in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    loaded_modules("from onedpiece.runtime.onnx import import_runtime; import_runtime()")
+    assert not list(tmp_path.iterdir())
