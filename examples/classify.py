@@ -102,7 +102,7 @@ def main() -> None:
     most = labels[test].bincount().max() / len(test)
     print(f"{len(train)} pictures, {len(test)} held out, {len(names)} classes")
     print(f"{arguments.tokens} tokens, {np.mean(sizes):.0f} bytes a picture")
-    print(f"{too_large} pictures have no WebP file so small: their smallest is used")
+    print(f"{too_large} pictures have no WebP file so small: their smallest one is used")
     print(f"the most frequent class: {100 * most:.1f} %")
     token_network = TokenNetwork(*vectors.shape[1:], quantize.shape.classes, len(names))
     for name, network, inputs in (

@@ -19,7 +19,12 @@ def run(name, *arguments, folder):
     command = [sys.executable, REPOSITORY / "examples" / name, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,  # minutes on a busy machine
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
