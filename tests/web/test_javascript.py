@@ -127,7 +127,22 @@ def test_mutated_frames_hold_what_the_zstd_library_finds_or_are_refused(referenc
     assert found.count(None) < 1.3 * refused
 
 
-def test_the_source_is_small():
-    source = "".join(path.read_text() for path in (WEB / "src").glob("*.js"))
+def code_of(*files):
+    """The source of files without comments and empty lines."""
+    source = "".join(path.read_text() for path in files)
     code = re.sub(r"(?s)/\*\*.*?\*/|// [^\n]*", "", source)
-    assert len(re.sub(r"\n\s*\n", "\n", code)) < MAX_SOURCE
+    return re.sub(r"\n\s*\n", "\n", code)
+
+
+def test_the_source_of_the_reader_is_small():
+    assert len(code_of(*(WEB / "src").glob("*.js"))) < MAX_SOURCE
+
+
+def test_the_reader_needs_neither_the_painter_nor_the_encoder():
+    for path in (WEB / "src").glob("*.js"):
+        assert not re.search(r"from \"\./\w+/", path.read_text()), path
+
+
+def test_the_source_of_the_painter_and_the_encoder_is_small():
+    for folder in ("paint", "encode"):
+        assert len(code_of(*(WEB / "src" / folder).glob("*.js"))) < MAX_SOURCE / 2
