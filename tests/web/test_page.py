@@ -1,4 +1,4 @@
-"""The demo page in Chromium: by mouse, by keyboard, on a phone; and what it asks the network for."""
+"""The demo page in Chromium: by mouse, by keyboard, on a phone; and what it asks for."""
 
 import re
 
@@ -19,7 +19,7 @@ def visit(chromium, site):
         page.set_default_timeout(120_000)
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", page.errors.append)
+        page.on("pageerror", lambda error: page.errors.append(error))
         page.goto(site)
         return page
 
@@ -42,7 +42,7 @@ def test_a_dropped_picture_is_shown_beside_webp_and_can_be_kept(visit, desktop, 
     Image.fromarray(levels).resize((320, 240)).save(tmp_path / "mine.png")
     page.set_input_files("#file", tmp_path / "mine.png")
     wait(page)
-    assert page.inner_text("#original-size") == "256 × 192 pixels"
+    assert page.inner_text("#original-size") == "256x192 pixels"
     assert re.fullmatch(r"\d\d\.\d\d dB", page.inner_text("#odp-facts"))
     assert "dB" in page.inner_text("#webp-facts")
     with page.expect_download() as download:
@@ -61,7 +61,7 @@ def test_a_dropped_picture_is_shown_beside_webp_and_can_be_kept(visit, desktop, 
 
     # A file that was kept is shown alone.
     page.set_input_files("#file", tmp_path / "mine.odp")
-    page.locator("#odp-facts", has_text=re.compile("^256 × 192 pixels$")).wait_for()
+    page.locator("#odp-facts", has_text=re.compile("^256x192 pixels$")).wait_for()
     assert not page.is_visible("#original") and not page.is_visible("#webp")
 
     assert page.errors == []

@@ -33,7 +33,8 @@ STEPS = """async (data) => {
 ENCODE = """async ([data, width, height, tokens]) => {
   const { encode } = await import("/src/encode/encode.js");
   const pixels = Uint8ClampedArray.from(atob(data), (one) => one.charCodeAt(0));
-  return btoa(String.fromCharCode(...await encode(new ImageData(pixels, width, height), { tokens })));
+  const image = new ImageData(pixels, width, height);
+  return btoa(String.fromCharCode(...await encode(image, { tokens })));
 }"""
 
 REFUSED = """async ([data, options]) => {

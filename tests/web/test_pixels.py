@@ -40,7 +40,9 @@ def test_resized_pictures_are_those_of_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, (91, 131, 3), np.uint8)
     sizes = [{"width": width, "height": height} for width, height in SIZES]
     before = {"pixels": text(pixels), "from": {"width": 131, "height": 91}}
-    for size, found in zip(SIZES, asked(resizes=[before | {"to": to} for to in sizes]), strict=True):
+    for size, found in zip(
+        SIZES, asked(resizes=[before | {"to": to} for to in sizes]), strict=True
+    ):
         expected = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
         assert (found.reshape(expected.shape) == expected).all(), size
 

@@ -83,7 +83,7 @@ async function readOdp(blob, name) {
 async function readPicture(blob, name, signal) {
   const original = await pixelsOf(blob);
   signal.throwIfAborted();
-  at("original-size").textContent = `${original.width} × ${original.height} pixels`;
+  at("original-size").textContent = `${original.width}x${original.height} pixels`;
   put("original", original);
   lay(true);
   say("Loading the model and encoding…");
@@ -200,4 +200,4 @@ function clear(id, { width, height }) {
 }
 
 const amount = (bytes) => `${bytes.toLocaleString("en")} bytes`;
-const sizeOf = ({ width, height }) => `${width} × ${height} pixels`;
+const sizeOf = ({ width, height }) => `${width}x${height} pixels`;

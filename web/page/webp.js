@@ -76,7 +76,8 @@ function withoutProfile(file) {
     const kind = String.fromCharCode(...file.subarray(start, start + 4));
     const end = start + 8 + view.getUint32(start + 4, true);
     if (kind === "VP8 " || kind === "VP8L") {
-      const alone = Uint8Array.from([...file.subarray(0, 12), ...file.subarray(start, end + (end & 1))]);
+      const picture = file.subarray(start, end + (end & 1));
+      const alone = Uint8Array.from([...file.subarray(0, 12), ...picture]);
       new DataView(alone.buffer).setUint32(4, alone.length - 8, true);
       return alone;
     }

@@ -15,7 +15,7 @@ export { writeFile } from "./write.js";
  * The bytes of an .odp file.
  *
  * Transparent pixels are put on white; a picture whose pixels are all grey is stored as greyscale.
- * Throws an OdpError ("no-model") if the model does not load, a RangeError for numbers out of range.
+ * Throws an OdpError ("no-model") if the model does not load, a RangeError for other numbers.
  * @param {ImageData} image
  * @param {object} [options]
  * @param {number} [options.tokens] of each tile, 1 to 256

@@ -44,7 +44,7 @@ export async function decode(bytes, options) {
  * - "final": all tokens; of several tiles, this and the step before come in parts.
  *
  * Options and errors are those of `decode`.
- * @returns {AsyncGenerator<{image: ImageData, stage: "sketch" | "rough" | "final", isLast: boolean}>}
+ * @returns {AsyncGenerator<{image: ImageData, stage: string, isLast: boolean}>}
  */
 export async function* decodeProgressively(bytes, options) {
   const job = await Job.read(bytes, options);
@@ -120,7 +120,9 @@ class Job {
   sketch() {
     const { tokenSet, blank } = this.context;
     if (!tokenSet.spectral) return false;
-    this.tiles = this.tokens.map((tokens) => (tokens.length ? rgb(sketch(tokens, tokenSet)) : blank));
+    this.tiles = this.tokens.map((tokens) => {
+      return tokens.length ? rgb(sketch(tokens, tokenSet)) : blank;
+    });
     return true;
   }
 
@@ -150,7 +152,8 @@ function assemble(file, tiles, sharp) {
 /** The tokens of each tile, at most so many for each tile that the picture has at density 1. */
 function limited({ header, grid, tokens }, numTokens) {
   const { width, height } = header;
-  const isNative = (width % TILE === 0 && height % TILE === 0) || Math.max(width, height) > MAX_SCALED;
+  const isWhole = width % TILE === 0 && height % TILE === 0;
+  const isNative = isWhole || Math.max(width, height) > MAX_SCALED;
   const coarse = gridOf({ ...header, density: 1, overlap: 0, scaled: !isNative });
   const base = header.density === 1 ? grid.count : coarse.count;
   const most = Math.ceil((numTokens * base) / grid.count);

@@ -107,7 +107,8 @@ export class OdpPicture extends HTMLElement {
 
   async #show(signal) {
     this.#text.hidden = true;
-    const model = openModel(...["model", "runtime"].map((name) => this.getAttribute(name) ?? undefined));
+    const addresses = ["model", "runtime"].map((name) => this.getAttribute(name) ?? undefined);
+    const model = openModel(...addresses);
     const src = this.getAttribute("src");
     const arriving = src && fetchBytes(new URL(src, document.baseURI), signal);
     arriving?.catch(() => {}); // it is awaited below
@@ -171,7 +172,8 @@ async function fetchBytes(address, signal) {
 /** The bytes of base64, alone or in a data URI. Throws an OdpError for anything else. */
 function fromBase64(text) {
   try {
-    return Uint8Array.from(atob(text.replace(/^data:[^,]*;base64,/, "")), (one) => one.charCodeAt(0));
+    const data = atob(text.replace(/^data:[^,]*;base64,/, ""));
+    return Uint8Array.from(data, (one) => one.charCodeAt(0));
   } catch {
     throw new OdpError("not-odp", "the placeholder is neither a colour nor base64");
   }

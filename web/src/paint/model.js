@@ -82,7 +82,8 @@ export class Model {
   /** Loads what `paint` needs. */
   async prepare(realism = 1) {
     const { decoder, faithful } = await this.manifest();
-    const names = !faithful || realism === 1 ? [decoder] : realism ? [faithful, decoder] : [faithful];
+    const names = !faithful || realism > 0 ? [decoder] : [];
+    if (faithful && realism < 1) names.push(faithful);
     await Promise.all(names.map((name) => this.#session(`decoder-${name}`)));
   }
 
