@@ -23,8 +23,8 @@ def wheel(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         if (REPOSITORY / name).exists():
             shutil.copy(REPOSITORY / name, source)
-    for name in ("onedpiece", "cli", "bench"):
-        ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("onedpiece", "cli", "bench", "web"):
+        ignore = shutil.ignore_patterns("__pycache__", "node_modules")
         shutil.copytree(REPOSITORY / name, source / name, ignore=ignore)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*pip, "--wheel-dir", out, source], check=True, capture_output=True)
@@ -58,6 +58,13 @@ class TestWheel:
     )
     def test_the_default_model_is_in_it(self, wheel_names, name):
         assert f"onedpiece/models/default/{name}" in wheel_names
+
+    def test_the_demo_page_is_in_it(self, wheel_names):
+        web = REPOSITORY / "web"
+        files = [*(web / "page").iterdir(), *(web / "src").rglob("*.js")]
+        wanted = {f"onedpiece/web/{path.relative_to(web).as_posix()}" for path in files}
+        assert wanted <= set(wheel_names)
+        assert not any("web/tests" in name or "node_modules" in name for name in wheel_names)
 
     def test_it_is_small(self, wheel):
         assert wheel.stat().st_size < 15_000_000

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from pathlib import Path
 
@@ -52,19 +51,10 @@ def origin():
         server.shutdown()
 
 
-def test_a_page_reads_a_picture_and_paints_a_sketch(origin):
-    api = pytest.importorskip("playwright.sync_api", reason="needs the test extra")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        program = program or chromium.executable_path
-        if not Path(program).exists():
-            pytest.skip("needs Chromium")
-        browser = chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(f"{origin}/web/package.json")
-        found = page.evaluate(PAINT, f"/{PICTURE}")
-        browser.close()
+def test_a_page_reads_a_picture_and_paints_a_sketch(chromium, origin):
+    page = chromium.new_page()
+    page.goto(f"{origin}/web/package.json")
+    found = page.evaluate(PAINT, f"/{PICTURE}")
 
     file = parse((REPOSITORY / PICTURE).read_bytes())
     assert found["tokens"] == [

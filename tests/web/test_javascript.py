@@ -23,7 +23,8 @@ from onedpiece.errors import OdpError
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEB = REPOSITORY / "web"
 OLDEST = 20  # version of Node
-MAX_SOURCE = 40_000  # bytes without comments
+MAX_SOURCE = 40_000  # bytes of the reader without comments
+MAX_PAINTER = 32_000  # of painter, element and encoder
 
 
 def node(*arguments, **options):
@@ -127,7 +128,22 @@ def test_mutated_frames_hold_what_the_zstd_library_finds_or_are_refused(referenc
     assert found.count(None) < 1.3 * refused
 
 
-def test_the_source_is_small():
-    source = "".join(path.read_text() for path in (WEB / "src").glob("*.js"))
+def code_of(*files):
+    """The source of files without comments and empty lines."""
+    source = "".join(path.read_text() for path in files)
     code = re.sub(r"(?s)/\*\*.*?\*/|// [^\n]*", "", source)
-    assert len(re.sub(r"\n\s*\n", "\n", code)) < MAX_SOURCE
+    return re.sub(r"\n\s*\n", "\n", code)
+
+
+def test_the_source_of_the_reader_is_small():
+    assert len(code_of(*(WEB / "src").glob("*.js"))) < MAX_SOURCE
+
+
+def test_the_reader_needs_neither_the_painter_nor_the_encoder():
+    for path in (WEB / "src").glob("*.js"):
+        assert not re.search(r"from \"\./\w+/", path.read_text()), path
+
+
+def test_the_source_of_the_painter_and_the_encoder_is_small():
+    files = [path for folder in ("paint", "encode") for path in (WEB / "src" / folder).glob("*.js")]
+    assert len(code_of(*files)) < MAX_PAINTER

@@ -5,7 +5,8 @@ export type Reason =
   | "damaged"
   | "too-large"
   | "unknown-token-set"
-  | "bad-token-set";
+  | "bad-token-set"
+  | "no-model";
 
 /** Anything that keeps a file from being read. */
 export class OdpError extends Error {

@@ -62,7 +62,7 @@ function search(cumulative, share) {
 }
 
 /** The number with the fewest leading bytes that determine an interval, and how many these are. */
-function shortest(low, width) {
+export function shortest(low, width) {
   for (let bytes = 1; ; bytes++) {
     const unit = 1n << BigInt(64 - 8 * bytes);
     const number = (low + unit - 1n) & -unit; // rounded up to whole units
