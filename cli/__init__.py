@@ -30,6 +30,7 @@ def load_verbs() -> None:
         encode,
         info,
         models,
+        placeholder,
         train,
         truncate,
         verify,

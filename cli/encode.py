@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import typer
@@ -100,17 +99,13 @@ def _plan(inputs: Inputs) -> list[Job]:
 
 def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:
     """How to read pictures. Raises typer.BadParameter."""
-    from PIL import Image
-
     from onedpiece.images.metadata import INFO_KEYS
     from onedpiece.images.reader import ReadOptions
 
     kinds = {"none": set(), "all": set(INFO_KEYS)}.get(metadata, set(metadata.split(",")))
     if not kinds <= set(INFO_KEYS):
         raise typer.BadParameter(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
-    # A picture is read without warnings, or its failure is reported in one line.
-    warnings.filterwarnings("ignore", module="PIL")
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number
+    files.quieten_pillow(max_pixels)
     return ReadOptions(max_pixels, options.colour(background), frozenset(kinds))
 
 

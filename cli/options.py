@@ -47,6 +47,10 @@ PicturesAndOut = Annotated[
         metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False
     ),
 ]
+PicturesOrOdpFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN...", help="Pictures or .odp files; - is stdin.", readable=False),
+]
 OdpFiles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),

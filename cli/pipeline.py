@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +43,21 @@ class Work(Generic[Loaded, Result]):
     write: Callable[[Job, Loaded, Result], Outcome]
 
 
-def survey(inputs: Inputs, inspect: Callable[[Path], None], report: Report) -> int:
-    """Inspect .odp files without writing any, and return the number of failures.
+def survey(
+    inputs: Inputs,
+    inspect: Callable[[Path], None],
+    report: Report,
+    suffixes: Set[str] = frozenset({".odp"}),
+) -> int:
+    """Inspect files without writing any, and return the number of failures.
 
-    inspect: prints a report on a file; raises OdpError.
+    inspect:  prints a report on a file; raises OdpError.
+    suffixes: of the files in a folder that are inputs, in lower case.
 
     Raises UsageError if there are no inputs.
     """
     failures = 0
-    for source, _ in list_sources(inputs, {".odp"}):
+    for source, _ in list_sources(inputs, suffixes):
         try:
             check_not_folder(source, inputs)
             inspect(source)

@@ -23,7 +23,7 @@ from onedpiece import api
 from onedpiece.bitstream.chunks import METADATA_TYPES, decompress
 from onedpiece.bitstream.front import Front
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC, MAX_FILE_BYTES, MAX_SIDE
+from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC, MAX_FILE_BYTES, MAX_SIDE, MEDIA_TYPE
 from onedpiece.errors import OdpError
 from onedpiece.models.registry import DEFAULT
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = "ODP"
 EXTENSION = ".odp"
-MIME = "image/x-onedpiece"
+MIME = MEDIA_TYPE
 
 LONGEST_HEADER = 16  # bytes
 INFO_KEYS = {"exif": "exif", "icc": "icc_profile", "xmp": "xmp"}
