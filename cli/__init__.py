@@ -34,6 +34,7 @@ def load_verbs() -> None:
         train,
         truncate,
         verify,
+        view,
     )
 
 
