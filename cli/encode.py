@@ -33,6 +33,7 @@ def encode(
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     skip_existing: options.SkipExisting = False,
+    dry_run: options.DryRun = False,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
@@ -50,6 +51,7 @@ def encode(
         jobs = _plan(inputs)
     read_options = _read_options(max_pixels, background, metadata)
 
+    from onedpiece.cli.dry_run import dry_run as dry_run_of
     from onedpiece.codec import Codec
 
     with files.silence_c_libraries(), tile_progress(jobs, _count_pixels, report) as advance:
@@ -62,7 +64,11 @@ def encode(
             ),
             write=lambda job, _, image: _write(job, image, force),
         )
-        failures = pipeline.run(inputs, jobs, work, report, force)
+        if dry_run:
+            with options.usage_errors():
+                failures = dry_run_of(inputs, jobs, work, report, force, max_bytes is not None)
+        else:
+            failures = pipeline.run(inputs, jobs, work, report, force)
     options.exit_after(failures)
 
 

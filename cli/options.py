@@ -128,6 +128,10 @@ Effort = Annotated[
         help="Above 1, search for better tokens, which takes seconds per tile.",
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print counts, bytes and time of the run, and write nothing."),
+]
 Realism = Annotated[
     float,
     typer.Option(

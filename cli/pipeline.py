@@ -76,11 +76,11 @@ def run(
 
     Raises DeviceError and ModelError, since they would stop every job.
     """
-    pending = _pending(jobs, inputs.skip)
+    pending = not_skipped(jobs, inputs.skip)
     with_bar = report.wants_bar(len(pending))
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        progress(len(pending) if with_bar else 0) as advance,
+        progress(len(pending) if with_bar else 0, "files") as advance,
     ):
         batch = _Batch(inputs, work, report, force, pool, with_bar)
         for group in _groups(batch.submit_read, _with_pixels(pending, work.count_pixels)):
@@ -160,7 +160,7 @@ class _Batch(Generic[Loaded, Result]):
         self._report.failed(job.source, error)
 
 
-def _pending(jobs: list[Job], skip_existing: bool) -> list[Job]:
+def not_skipped(jobs: list[Job], skip_existing: bool) -> list[Job]:
     """The jobs that are not skipped.
 
     An output that several inputs share may be that of another one, so these are never skipped.
