@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from onedpiece.cli import files, options, pipeline
@@ -32,6 +31,7 @@ def encode(
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     skip_existing: options.SkipExisting = False,
+    dry_run: options.DryRun = False,
     model: options.ModelOption = "default",
     device: options.DeviceOption = options.Device.auto,
     threads: options.Threads = None,
@@ -49,6 +49,7 @@ def encode(
     return_freed_memory()
     read_options = _read_options(max_pixels, background, metadata)
 
+    from onedpiece.cli.dry_run import dry_run as dry_run_of
     from onedpiece.codec import Codec
 
     with files.silence_c_libraries(), tile_progress(jobs, _count_pixels, report) as advance:
@@ -61,7 +62,10 @@ def encode(
             ),
             write=lambda job, _, image: _write(job, image, force),
         )
-        failures = pipeline.run(inputs, jobs, work, report, force)
+        if dry_run:
+            failures = dry_run_of(inputs, jobs, work, report, force, max_bytes is not None)
+        else:
+            failures = pipeline.run(inputs, jobs, work, report, force)
     options.exit_after(failures)
 
 
@@ -100,17 +104,13 @@ def _plan(inputs: Inputs) -> list[Job]:
 
 def _read_options(max_pixels: int, background: str | None, metadata: str) -> ReadOptions:
     """How to read pictures. Raises UsageError."""
-    from PIL import Image
-
     from onedpiece.images.metadata import INFO_KEYS
     from onedpiece.images.reader import ReadOptions
 
     kinds = {"none": set(), "all": set(INFO_KEYS)}.get(metadata, set(metadata.split(",")))
     if not kinds <= set(INFO_KEYS):
         raise UsageError(f"--metadata takes none, all, or some of {','.join(INFO_KEYS)}")
-    # A picture is read without warnings, or its failure is reported in one line.
-    warnings.filterwarnings("ignore", module="PIL")
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number
+    files.quieten_pillow(max_pixels)
     return ReadOptions(max_pixels, options.colour(background), frozenset(kinds))
 
 

@@ -6,9 +6,11 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from onedpiece.constants import MAX_PIXELS
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
 
 STREAM = Path("-")  # standard input or output
@@ -93,6 +95,14 @@ def _replace(path: Path, data: bytes, force: bool) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def quieten_pillow(max_pixels: int = MAX_PIXELS) -> None:
+    """Let Pillow read a picture without warnings, or fail in one line."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", module="PIL")
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # Pillow raises an error above twice this number
 
 
 @contextlib.contextmanager

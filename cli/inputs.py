@@ -7,7 +7,7 @@ import glob
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def check_streams(inputs: Inputs, json: bool) -> None:
         raise UsageError("--json and the output cannot both go to standard output")
 
 
-def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
+def plan(inputs: Inputs, suffix: str, suffixes: Set[str]) -> list[Job]:
     """Pair each input with its output: IN OUT without --out-dir, else a file in that folder.
 
     The tree below an input folder, and that of relative names in a list, is kept.
@@ -79,7 +79,7 @@ def plan(inputs: Inputs, suffix: str, suffixes: set[str]) -> list[Job]:
     ]
 
 
-def list_sources(inputs: Inputs, suffixes: set[str]) -> list[Source]:
+def list_sources(inputs: Inputs, suffixes: Set[str]) -> list[Source]:
     """All inputs. Raises UsageError if there are none, OdpError if the list cannot be read."""
     sources = list(discover_inputs(inputs.paths, suffixes, inputs.recursive))
     if inputs.files_from:
@@ -89,7 +89,7 @@ def list_sources(inputs: Inputs, suffixes: set[str]) -> list[Source]:
     return sources
 
 
-def discover_inputs(paths: Iterable[Path], suffixes: set[str], recursive: bool) -> Iterator[Source]:
+def discover_inputs(paths: Iterable[Path], suffixes: Set[str], recursive: bool) -> Iterator[Source]:
     """Yield the files that paths stand for.
 
     A folder stands for the files in it that have one of the suffixes, a glob pattern for what it
@@ -120,7 +120,7 @@ def check_not_folder(source: Path, inputs: Inputs) -> None:
     raise OdpError(f"the folder holds no {inputs.noun}{hint}")
 
 
-def _files_in(folder: Path, suffixes: set[str], recursive: bool) -> list[Source]:
+def _files_in(folder: Path, suffixes: Set[str], recursive: bool) -> list[Source]:
     """Files in a folder, and unreadable folders in it, which fail later and are reported then."""
     errors: list[OSError] = []
     paths = []

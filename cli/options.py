@@ -58,6 +58,10 @@ PicturesAndOut = Annotated[
     list[Path] | None,
     Argument(metavar="IN OUT | IN...", help="Pictures; - is stdin or stdout.", readable=False),
 ]
+PicturesOrOdpFiles = Annotated[
+    list[Path],
+    Argument(metavar="IN...", help="Pictures or .odp files; - is stdin.", readable=False),
+]
 OdpFiles = Annotated[
     list[Path] | None,
     Argument(metavar="FILE...", help=".odp files; - is stdin.", readable=False),
@@ -126,6 +130,10 @@ Effort = Annotated[
         max=3,
         help="Above 1, search for better tokens, which takes seconds per tile.",
     ),
+]
+DryRun = Annotated[
+    bool,
+    Option("--dry-run", help="Print counts, bytes and time of the run, and write nothing."),
 ]
 Realism = Annotated[
     float,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -45,15 +45,21 @@ class Work(Generic[Loaded, Result]):
     write: Callable[[Job, Loaded, Result], Outcome]
 
 
-def survey(inputs: Inputs, inspect: Callable[[Path], None], report: Report) -> int:
-    """Inspect .odp files without writing any, and return the number of failures.
+def survey(
+    inputs: Inputs,
+    inspect: Callable[[Path], None],
+    report: Report,
+    suffixes: Set[str] = frozenset({".odp"}),
+) -> int:
+    """Inspect files without writing any, and return the number of failures.
 
-    inspect: prints a report on a file; raises OdpError.
+    inspect:  prints a report on a file; raises OdpError.
+    suffixes: of the files in a folder that are inputs, in lower case.
 
     Raises UsageError if there are no inputs.
     """
     failures = 0
-    for source, _ in list_sources(inputs, {".odp"}):
+    for source, _ in list_sources(inputs, suffixes):
         try:
             check_not_folder(source, inputs)
             inspect(source)
@@ -74,11 +80,11 @@ def run(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    pending = _pending(jobs, inputs.skip)
+    pending = not_skipped(jobs, inputs.skip)
     with_bar = report.wants_bar(len(pending))
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        progress(len(pending) if with_bar else 0) as advance,
+        progress(len(pending) if with_bar else 0, "files") as advance,
     ):
         batch = _Batch(inputs, work, report, force, pool, with_bar)
         for group in _groups(batch.submit_read, _with_pixels(pending, work.count_pixels)):
@@ -158,7 +164,7 @@ class _Batch(Generic[Loaded, Result]):
         self._report.failed(job.source, error)
 
 
-def _pending(jobs: list[Job], skip_existing: bool) -> list[Job]:
+def not_skipped(jobs: list[Job], skip_existing: bool) -> list[Job]:
     """The jobs that are not skipped.
 
     An output that several inputs share may be that of another one, so these are never skipped.

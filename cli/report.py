@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,8 +77,10 @@ def pluralise(count: int, noun: str) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int, noun: str = "steps") -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr, and yield a function that advances it by a count.
+
+    noun: what is counted, for the number of them in a second.
 
     There is no bar for a total of 0.
     """
@@ -85,11 +88,22 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (*Progress.get_default_columns(), speed)  # with the time that is left
+    console = Console(stderr=True)
+    start, done = time.monotonic(), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        rate = done / max(time.monotonic() - start, 1e-3)
+        bar.update(task, advance=count, speed=f"{rate:.1f} {noun}/s")
+
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total, speed="")
+        yield advance
 
 
 @contextlib.contextmanager
@@ -102,5 +116,5 @@ def tile_progress(
         with contextlib.suppress(*files.ERRORS):  # it fails again, and is reported, when it is read
             if files.is_regular(jobs[0].source):
                 tiles = count_pixels(jobs[0]) // PIXELS_PER_TILE
-    with progress(tiles if tiles >= MIN_TILES_WITH_BAR else 0) as advance:
+    with progress(tiles if tiles >= MIN_TILES_WITH_BAR else 0, "tiles") as advance:
         yield advance

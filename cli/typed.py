@@ -20,6 +20,8 @@ VERBS = {
     "truncate": "Keep only the first tokens, as if the picture had been encoded with only these.",
     "info": "Show dimensions, tokens, model and bytes of .odp files.",
     "verify": "Check that .odp files are complete and valid.",
+    "view": "Show .odp files and other pictures in the terminal.",
+    "placeholder": "Print pictures in a few bytes as data URIs for web pages, one a line.",
     "dataset": "Encode many pictures into Parquet files of tokens (needs the datasets extra).",
     "models": "List (the default), download, import, tune, export and remove models.",
     "train": "Train a decoder for your own pictures (needs the torch extra).",

@@ -35,5 +35,7 @@ MAGIC = b"\x9dP"
 """First bytes of a file: 0x1D for 1-D with the high bit set, which shows a transfer of 7 bits, and
 P for Piece."""
 
+MEDIA_TYPE = "image/x-onedpiece"
+
 DEFAULT_TOKEN_SET = bytes.fromhex("97ace4")
 """First bytes of the SHA-256 of the token set `onedpiece-1`, which is frozen (docs/format.md)."""

@@ -172,13 +172,12 @@ class EncodedImage:
 
         This is the number that `Target.tokens` and `truncate` mean.
         """
-        return -(-self.allocation.total // self.header.base_tiles)
+        return self.front.num_tokens
 
     @property
     def mode(self) -> str:
         """Pillow's mode of the decoded picture: "L", "LA", "RGB" or "RGBA"."""
-        alpha = "A" if self.chunk(ALPHA) is not None else ""
-        return ("L" if self.header.grey else "RGB") + alpha
+        return self.front.mode
 
     @property
     def tokens(self) -> NDArray[np.uint16]:
@@ -230,7 +229,7 @@ class EncodedImage:
 
     def chunk(self, chunk_type: int) -> bytes | None:
         """The data of the first chunk of a type, None if there is no such chunk."""
-        return next((chunk.data for chunk in self.chunks if chunk.type == chunk_type), None)
+        return self.front.chunk(chunk_type)
 
     def to_bytes(self) -> bytes:
         """The file. Raises LimitExceeded for too many chunks."""

@@ -23,9 +23,8 @@ from onedpiece import api
 from onedpiece.bitstream.chunks import METADATA_TYPES, decompress
 from onedpiece.bitstream.front import Front
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC, MAX_FILE_BYTES, MAX_SIDE
-from onedpiece.encoded_image import EncodedImage
-from onedpiece.errors import DamagedFile, OdpError
+from onedpiece.constants import DEFAULT_TOKEN_SET, MAGIC, MAX_FILE_BYTES, MAX_SIDE, MEDIA_TYPE
+from onedpiece.errors import OdpError
 from onedpiece.models.registry import DEFAULT
 
 if TYPE_CHECKING:
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
 
 FORMAT = "ODP"
 EXTENSION = ".odp"
-MIME = "image/x-onedpiece"
+MIME = MEDIA_TYPE
 
 LONGEST_HEADER = 16  # bytes
 INFO_KEYS = {"exif": "exif", "icc": "icc_profile", "xmp": "xmp"}
 """Kinds of metadata, and their names in `Image.info` and as options of `Image.save`."""
+_KEYS_OF_CHUNKS = {METADATA_TYPES[kind]: key for kind, key in INFO_KEYS.items()}
 
 
 class OdpImageFile(ImageFile.ImageFile):
@@ -57,21 +57,19 @@ class OdpImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         try:
-            image = EncodedImage(_read_front(self.fp), None)
-            metadata = _metadata(image)
+            header, tokens, mode, metadata = _read_front(self.fp)
         except OdpError as error:
             raise SyntaxError(str(error)) from error  # Pillow then tries its other formats
-        _check_size(image.header)
-        key = image.header.model
-        self._size = image.width, image.height
-        self._mode = image.mode
+        _check_size(header)
+        self._size = header.width, header.height
+        self._mode = mode
         self.info.update(
-            tokens=image.num_tokens,
-            token_set="onedpiece-1" if key == DEFAULT_TOKEN_SET else key.hex(),
+            tokens=tokens,
+            token_set="onedpiece-1" if header.model == DEFAULT_TOKEN_SET else header.model.hex(),
             bytes=self.fp.seek(0, os.SEEK_END),
             **metadata,
         )
-        self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
+        self.tile = [ImageFile._Tile("raw", (0, 0, *self._size), 0, mode)]
 
     def load(self) -> PixelAccess | None:
         """Decode the pixels, unless they are there already.
@@ -128,14 +126,14 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(MAGIC)
 
 
-def _read_front(file: IO[bytes]) -> Front:
-    """Everything before the tokens: most often nothing but a header. Raises OdpError."""
+def _read_front(file: IO[bytes]) -> tuple[Header, int, str, dict[str, bytes]]:
+    """The header, number of tokens, mode and metadata of a file. Raises OdpError."""
     data = file.read(LONGEST_HEADER)
-    try:
-        return Front.unpack(data, MAX_SIDE**2)[0]
-    except DamagedFile:
-        rest = _read_at_most(file, MAX_FILE_BYTES)  # there may be an allocation or chunks
-        return Front.unpack(data + rest, MAX_SIDE**2)[0]
+    header = Header.unpack(data)[0]
+    if not header.has_allocation and not header.has_chunks:  # nearly all files
+        return header, header.num_tokens, header.mode, {}
+    front = Front.unpack(data + _read_at_most(file, MAX_FILE_BYTES), MAX_SIDE**2)[0]
+    return header, front.num_tokens, front.mode, _metadata(front)
 
 
 def _read_at_most(file: IO[bytes], limit: int) -> bytes:
@@ -145,11 +143,12 @@ def _read_at_most(file: IO[bytes], limit: int) -> bytes:
     return data
 
 
-def _metadata(image: EncodedImage) -> dict[str, bytes]:
+def _metadata(front: Front) -> dict[str, bytes]:
     """The metadata of a file, by its key in `info`. Raises DamagedFile or LimitExceeded."""
-    names = {METADATA_TYPES[kind]: key for kind, key in INFO_KEYS.items()}
     return {
-        names[chunk.type]: decompress(chunk.data) for chunk in image.chunks if chunk.type in names
+        _KEYS_OF_CHUNKS[chunk.type]: decompress(chunk.data)
+        for chunk in front.chunks
+        if chunk.type in _KEYS_OF_CHUNKS
     }
 
 

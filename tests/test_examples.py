@@ -63,6 +63,18 @@ class TestThumbnails:
             assert sheet.size == (4 * 168 + 8, 2 * 168 + 8)
 
 
+def test_the_page_of_placeholders_has_one_below_each_picture(tmp_path):
+    said = run("placeholders.py", "--max-bytes", 40, folder=tmp_path)
+    page = tmp_path / "demo" / "placeholders" / "placeholders.html"
+    sources = [path for path in PICTURES.iterdir() if path.suffix != ".md"]
+    assert f"{len(sources)} pictures, {page.stat().st_size} bytes" in said
+    text = page.read_text()
+    assert text.count("<odp-picture placeholder=") == text.count("<img src=") == len(sources)
+    for source in sources:
+        assert f'src="pictures/{source.name}"' in text
+        assert (page.parent / "pictures" / source.name).read_bytes() == source.read_bytes()
+
+
 def test_imageio_reads_and_writes_through_pillow(tmp_path):
     pytest.importorskip("imageio", reason="needs imageio")
     said = run("with_imageio.py", folder=tmp_path)

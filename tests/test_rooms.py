@@ -19,7 +19,7 @@ LEVELS = [
     {"encoder"},
     {"decoder"},
     {"codec"},
-    {"api", "export", "training", "datasets", "pillow"},
+    {"api", "export", "training", "datasets", "pillow", "placeholder"},
     {"data"},
     {"cli", "bench"},
 ]

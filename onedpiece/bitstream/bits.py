@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from onedpiece.errors import DamagedFile
 
+_LONG = 64  # bits that a writer holds at most before it appends them to its bytes
+
 MAX_PREFIX = 15
 """Largest number of zero bits at the beginning of an Exp-Golomb code. More are damage."""
 
@@ -26,6 +28,10 @@ class BitWriter:
             raise ValueError(f"{value} does not fit into {width} bits")
         self._value = self._value << width | value
         self._length += width
+        if self._length >= _LONG:
+            self._flush()
+
+    def _flush(self) -> None:
         rest = self._length % 8
         self._whole += (self._value >> rest).to_bytes(self._length // 8, "big")
         self._value &= (1 << rest) - 1

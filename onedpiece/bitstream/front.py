@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from onedpiece.bitstream.allocation import Allocation
-from onedpiece.bitstream.chunks import Chunk, pack_chunks, unpack_chunks
+from onedpiece.bitstream.chunks import ALPHA, Chunk, pack_chunks, unpack_chunks
 from onedpiece.bitstream.header import Header
 from onedpiece.constants import MAX_PIXELS
 from onedpiece.errors import LimitExceeded
@@ -24,6 +24,23 @@ class Front:
     header: Header
     allocation: Allocation
     chunks: tuple[Chunk, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the complete file for each tile that the picture has at density 1, rounded up.
+
+        This is the number that `Target.tokens` and `EncodedImage.truncate` mean.
+        """
+        return -(-self.allocation.total // self.header.base_tiles)
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of the decoded picture: "L", "LA", "RGB" or "RGBA"."""
+        return self.header.mode + ("" if self.chunk(ALPHA) is None else "A")
+
+    def chunk(self, chunk_type: int) -> bytes | None:
+        """The data of the first chunk of a type, None if there is no such chunk."""
+        return next((chunk.data for chunk in self.chunks if chunk.type == chunk_type), None)
 
     def pack(self, entropy_coded: bool) -> bytes:
         """The sections as bytes. Raises LimitExceeded for too many chunks."""

@@ -27,6 +27,9 @@ MAX_OVERLAP = 15 * OVERLAP_UNIT
 _READERS = {1: read_version_1, 2: read_version_2}
 _WRITERS = {1: write_version_1, 2: write_version_2}
 
+_MUST_REFUSE, _ENTROPY_CODED, _GREY, _HAS_CHUNKS = 8, 4, 2, 1
+"""Flags of a header, in the half byte after its version. Nothing needs the first one yet."""
+
 _FOREIGN = {
     b"\x1dP": "its bytes lost their eighth bit, as in a transfer as text",
     b"PK\x03\x04": "this is a zip file; the name .odp also stands for OpenDocument Presentation",
@@ -36,7 +39,7 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """The header of a file.
 
@@ -137,21 +140,34 @@ class Header:
             return self.grid.count
         return Header.for_picture(self.width, self.height, 1, self.model).grid.count
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens for each tile of density 1, rounded up, where all tiles have `tokens_per_tile`."""
+        if self.density == 1:
+            return self.tokens_per_tile
+        return -(-self.tokens_per_tile * self.grid.count // self.base_tiles)
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of the decoded picture without transparency: "L" or "RGB"."""
+        return "L" if self.grey else "RGB"
+
     def pack(self) -> bytes:
         """The header as bytes, including its checksum."""
+        guarded = self._guarded()
+        return guarded + bytes([crc8(guarded)])
+
+    def _guarded(self) -> bytes:
+        """What the checksum guards: the header without it."""
         bits = BitWriter()
-        bits.write(self.version, 4)
-        bits.write(0, 1)  # "must refuse": nothing needs it
-        bits.write(self.entropy_coded, 1)
-        bits.write(self.grey, 1)
-        bits.write(self.has_chunks, 1)
+        flags = self.entropy_coded << 2 | self.grey << 1 | self.has_chunks
+        bits.write(self.version << 4 | flags, 8)
         fields = Fields(
             *(self.width, self.height, self.tokens_per_tile, self.model),
             *(self.overlap, self.scaled, self.has_allocation, self.density),
         )
         _WRITERS[self.version](bits, fields)
-        guarded = MAGIC + bits.getvalue()
-        return guarded + bytes([crc8(guarded)])
+        return MAGIC + bits.getvalue()
 
     @classmethod
     def unpack(cls, data: bytes) -> tuple[Header, int]:
@@ -170,14 +186,14 @@ class Header:
     @classmethod
     def _read(cls, data: bytes) -> tuple[Header, int]:
         bits = BitReader(data, start=len(MAGIC))
-        version = bits.read(4)
+        first = bits.read(8)
+        version, flags = first >> 4, first & 0xF
         if version not in _READERS:
             # The layout of another version is unknown, and so is the place of its checksum.
             raise UnsupportedFile(
                 f"the file has format version {version}, this reader knows 1 to {VERSION}; "
                 "either the file is newer or its header is damaged"
             )
-        must_refuse, entropy_coded, grey, has_chunks = (bits.read(1) for _ in range(4))
         fields = _READERS[version](bits)
         bits.align()
         guarded = bits.position // 8
@@ -186,22 +202,25 @@ class Header:
         # damage, not as an unknown feature.
         if bits.read(8) != crc8(data[:guarded]):
             raise DamagedFile("the header is damaged: its checksum does not match")
-        if must_refuse or fields.reserved:
+        if flags & _MUST_REFUSE or fields.reserved:
             raise UnsupportedFile("the file needs a newer reader")
-        _check_sides(fields.width, fields.height, fields.density)
-        if not _layout_fits(fields):
-            raise DamagedFile("the header is damaged: no picture of this size has this layout")
-        header = cls(
-            *(fields.width, fields.height, fields.tokens_per_tile, fields.model, fields.overlap),
-            grey=bool(grey),
-            entropy_coded=bool(entropy_coded),
-            has_chunks=bool(has_chunks),
-            has_allocation=fields.has_allocation,
-            scaled=fields.scaled,
-            density=fields.density,
-            version=version,
-        )
-        if header.pack() != data[: guarded + 1]:
+        try:
+            header = cls(
+                *(fields.width, fields.height, fields.tokens_per_tile, fields.model),
+                overlap=fields.overlap,
+                grey=bool(flags & _GREY),
+                entropy_coded=bool(flags & _ENTROPY_CODED),
+                has_chunks=bool(flags & _HAS_CHUNKS),
+                has_allocation=fields.has_allocation,
+                scaled=fields.scaled,
+                density=fields.density,
+                version=version,
+            )
+        except ValueError as error:  # all other numbers that the bits can hold are in range
+            raise DamagedFile(
+                "the header is damaged: no picture of this size has this layout"
+            ) from error
+        if header._guarded() != data[:guarded]:
             raise DamagedFile("the header is not in its canonical form")
         return header, guarded + 1
 
@@ -212,7 +231,7 @@ def can_be_scaled(width: int, height: int) -> bool:
     return not native and max(width, height) <= MAX_SCALED
 
 
-def _layout_fits(header: Header | Fields) -> bool:
+def _layout_fits(header: Header) -> bool:
     """Whether scaling, overlap and density of a header fit together."""
     if header.density > 1:
         return header.scaled and not header.overlap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onedpiece.bitstream.bits import BitReader, BitWriter
 from onedpiece.constants import DEFAULT_TOKEN_SET, TILE
@@ -16,11 +16,11 @@ _NATIVE, _SCALED, _OVERLAPPING = range(3)
 
 # Version 2 has one code for the number of tokens and for whether an allocation follows.
 _EXPLICIT, _EXPLICIT_WITH_ALLOCATION = 9, 10
-_EXPONENT = {1 << exponent: exponent for exponent in range(9)}
+_MAX_EXPONENT = 8
+_EXPONENT = {1 << exponent: exponent for exponent in range(_MAX_EXPONENT + 1)}
 
 
-@dataclass(frozen=True)
-class Fields:
+class Fields(NamedTuple):
     """What a header says besides its flags. `Header` has the meanings and the rules.
 
     reserved: whether a field has a value that only later readers know.
@@ -80,13 +80,10 @@ def write_version_2(bits: BitWriter, fields: Fields) -> None:
     """One byte for the usual case, then what it announces."""
     named, exponent = fields.model != DEFAULT_TOKEN_SET, _EXPONENT.get(fields.tokens_per_tile)
     explicit = exponent is None or fields.has_allocation
-    bits.write(named, 1)
-    bits.write(not fields.is_tile, 1)
-    bits.write(fields.density - 1, 2)
+    code = exponent or 0
     if explicit:
-        bits.write(_EXPLICIT_WITH_ALLOCATION if fields.has_allocation else _EXPLICIT, 4)
-    else:
-        bits.write(exponent or 0, 4)
+        code = _EXPLICIT_WITH_ALLOCATION if fields.has_allocation else _EXPLICIT
+    bits.write(named << 7 | (not fields.is_tile) << 6 | fields.density - 1 << 4 | code, 8)
     if named:
         bits.write(int.from_bytes(fields.model, "big"), 8 * FINGERPRINT_BYTES)
     if explicit:
@@ -106,12 +103,13 @@ def _write_layout(bits: BitWriter, fields: Fields) -> None:
 
 def read_version_2(bits: BitReader) -> Fields:
     """The inverse of `write_version_2`. Raises OutOfBits or DamagedFile."""
-    named, is_long, density, code = bits.read(1), bits.read(1), bits.read(2) + 1, bits.read(4)
+    usual = bits.read(8)
+    named, is_long, density, code = usual >> 7, usual >> 6 & 1, (usual >> 4 & 3) + 1, usual & 0xF
     model = _read_fingerprint(bits) if named else DEFAULT_TOKEN_SET
     if code in (_EXPLICIT, _EXPLICIT_WITH_ALLOCATION):
         tokens = bits.read(8) + 1
     else:
-        tokens = 1 << min(code, max(_EXPONENT.values()))
+        tokens = 1 << min(code, _MAX_EXPONENT)
     width = height = TILE
     layout, overlap = _SCALED if density > 1 else _NATIVE, 0
     if is_long:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -394,6 +395,7 @@ class TestTerminal:
         code, stdout, screen = self.run(tmp_path, "decode", "a.odp", "b.odp", "--out-dir", "out")
         assert (code, stdout) == (0, b"")
         assert "100%" in screen and "->" not in screen
+        assert "0:00:00" in screen and re.search(r"\d+\.\d files/s", screen)
         assert "b.odp: the file is truncated" in screen.replace("\r\n", "")
 
     def test_json_goes_to_stdout_and_there_is_no_bar(self, album, tmp_path):
@@ -402,3 +404,42 @@ class TestTerminal:
         )
         assert (code, screen) == (0, "")
         assert len([json.loads(line) for line in stdout.splitlines()]) == 3 + 1
+
+
+class TestDryRun:
+    def test_it_counts_and_estimates_and_writes_nothing(self, odp, album, tmp_path):
+        arguments = ("encode", album, tmp_path / "none.png", "--out-dir", "out", "-n", 16)
+        dry = odp(*arguments, "--dry-run")
+        assert dry.code == 1 and not (tmp_path / "out").exists()
+        failure, line = dry.stderr.splitlines()[0], dry.stdout.decode()
+        assert failure.startswith(f"odp: {tmp_path / 'none.png'}: cannot be opened")
+        match = re.fullmatch(r"3 pictures, 0 skipped, 1 failed; about (\d+) bytes in \d+ s\n", line)
+        odp(*arguments)
+        sizes = [path.stat().st_size for path in (tmp_path / "out").iterdir()]
+        assert int(match[1]) == sum(sizes), "all three are in the sample"
+
+    def test_what_would_be_skipped_or_overwritten_is_counted(self, odp, album):
+        odp("encode", album, "--out-dir", "out", "-n", 2)
+        skipping = odp("encode", album, "--out-dir", "out", "--skip-existing", "--dry-run")
+        assert skipping.code == 0
+        assert skipping.stdout.startswith(b"0 pictures, 3 skipped, 0 failed")
+        stopping = odp("encode", album, "--out-dir", "out", "--dry-run")
+        assert stopping.code == 1 and "exists: use --force" in stopping.stderr
+
+    def test_json_has_the_same_numbers(self, odp, album):
+        done = odp("encode", album, "--out-dir", "out", "--bytes", 60, "--dry-run", "--json")
+        fields = json.loads(done.stdout)
+        assert fields.pop("seconds") >= 0 and 90 < fields.pop("bytes") <= 180
+        assert fields == {"pictures": 3, "skipped": 0, "failed": 0}
+
+    def test_larger_pictures_count_more(self):
+        from onedpiece.cli.dry_run import Sample, _estimate
+
+        jobs = {"small": 1.0, "large": 4.0, "other": 3.0}
+        samples = [Sample(1.0, 100, 1.0), Sample(3.0, 300, 3.0)]
+        assert _estimate(samples, jobs, same_size=False) == (800, 8)
+        assert _estimate(samples, jobs, same_size=True) == (600, 8)
+
+    def test_standard_input_cannot_be_read_twice(self, odp):
+        result = odp("encode", "-", "out.odp", "--dry-run")
+        assert result.code == 2 and "standard input" in result.stderr
