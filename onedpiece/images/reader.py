@@ -31,6 +31,7 @@ from onedpiece.images.metadata import (
     read_exif,
 )
 from onedpiece.images.picture import Picture
+from onedpiece.images.plugins import BEGINNING, PLUGINS, plugin_of, prepare
 from onedpiece.images.png import (
     correct_gamma,
     gamma_to_correct,
@@ -45,7 +46,7 @@ FORMATS = [
 ]
 """Formats that can be read; `writer.py` writes those that Pillow can save. Pillow has more formats,
 but some of them start programs or have no pixels. A Pillow plugin must be imported before its
-format can be listed here."""
+format can be listed here. `plugins.py` has those that need another package."""
 
 PHOTOMETRIC = 262  # tag of TIFF
 
@@ -66,7 +67,7 @@ class ReadOptions:
 
 
 def open_picture(source: Path | bytes, options: ReadOptions = ReadOptions()) -> Picture:
-    """Read a picture file in one of FORMATS.
+    """Read a picture file in one of FORMATS, or in that of an installed plugin.
 
     Raises PictureError if it cannot be read, LimitExceeded (before decoding) if it is too large.
     """
@@ -80,17 +81,24 @@ def open_lazily(source: Path | bytes) -> Iterator[Image.Image]:
     """Open a picture file and read only its beginning. Raises PictureError."""
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open_file(source)
     with file:
-        if file.read(len(MAGIC)) == MAGIC:
+        beginning = file.read(BEGINNING)
+        if beginning.startswith(MAGIC):
             raise PictureError("this is an .odp picture already")
         file.seek(0)
-        with _as_picture_errors(), Image.open(file, formats=FORMATS) as image:
-            yield image
+        with _as_picture_errors():
+            plugin = plugin_of(beginning)
+            if plugin:
+                prepare(plugin, file)
+            formats = [plugin.format] if plugin else FORMATS
+            with Image.open(file, formats=formats) as image:
+                yield image
 
 
 def suffixes() -> set[str]:
-    """File name extensions, such as ".png", of FORMATS."""
+    """File name extensions, such as ".png", of FORMATS, and of those that need another package."""
     Image.init()
-    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    return known.union(*(plugin.suffixes for plugin in PLUGINS))
 
 
 def from_pillow(image: Image.Image, options: ReadOptions = ReadOptions()) -> Picture:
