@@ -197,9 +197,17 @@ def _write_decoder(
     path = folder / decoder.graph
     write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)
     if calibration is not None:
-        lengths = len(CALIBRATION_LENGTHS)
-        parts = [calibration[i::lengths, :k] for i, k in enumerate(CALIBRATION_LENGTHS)]
-        quantise_activations(path, parts)
+        quantise_activations(path, _prefixes(calibration))
+
+
+def _prefixes(tokens: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+    """Batches of the first K tokens of pictures, with each K that matters; all have pictures."""
+    step = len(CALIBRATION_LENGTHS)
+    starts = [range(i, max(len(tokens), step), step) for i in range(step)]
+    return [
+        tokens[np.array(rows) % len(tokens), :count]
+        for rows, count in zip(starts, CALIBRATION_LENGTHS, strict=True)
+    ]
 
 
 def _write_search(model: SpectralOneDPiece, path: Path, weights: Sequence[str]) -> None:

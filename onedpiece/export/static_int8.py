@@ -23,9 +23,6 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onedpiece.runtime.onnx import CPU
 from onedpiece.tokenizer.weights import SCALE
 
-FLOAT_LAYERS = ("conv_first", "conv_up2", "conv_hr", "conv_last", "embed")
-"""Convolutions at the ends of the networks, which cost little and where rounding is seen most."""
-
 LEVELS = 255
 MOVES = ("Split", "Transpose")  # what is done to a matrix before it is multiplied
 STORED, ROUNDED = ".stored", ".rounded"
@@ -42,7 +39,7 @@ def quantise_activations(graph: Path, tokens: Sequence[NDArray[np.integer]]) -> 
     model = onnx.load(graph, load_external_data=False)
     plan = _plan(model.graph)
     ranges = _measured(graph, model, sorted(plan.rounded), tokens)
-    rewriter = _Rewriter(graph.parent, model.graph, plan, _shared(plan.kept, ranges))
+    rewriter = _Rewriter(graph.parent, model.graph, plan, ranges)
     rewriter.rewrite()
     graph.write_bytes(model.SerializeToString())
 
@@ -52,25 +49,21 @@ class _Plan:
     """Which nodes of a graph compute with integers.
 
     products: convolutions and matrix products.
-    kept:     what lies between convolutions and can keep the integers as they are.
     moved:    splits and transpositions of matrices.
     """
 
     products: list[NodeProto]
-    kept: list[NodeProto]
     moved: list[NodeProto]
 
     @property
     def made(self) -> set[str]:
-        """Tensors that come as integers."""
-        convolutions = [node for node in self.products if node.op_type == "Conv"]
-        return {node.output[0] for node in (*convolutions, *self.kept)}
+        """Tensors that come as integers: outputs of convolutions."""
+        return {node.output[0] for node in self.products if node.op_type == "Conv"}
 
     @property
     def rounded(self) -> set[str]:
         """Tensors of which there is a rounded version."""
-        read = {node.input[0] for node in self.products}
-        return self.made.union(read, *(node.input for node in self.kept))
+        return self.made | {node.input[0] for node in self.products}
 
 
 def _plan(graph: onnx.GraphProto) -> _Plan:
@@ -78,28 +71,14 @@ def _plan(graph: onnx.GraphProto) -> _Plan:
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    plan = _Plan([], [], [])
+    plan = _Plan([], [])
     for tensor in graph.initializer:
         name = tensor.name.removesuffix(STORED)
-        if tensor.data_type == TensorProto.INT8 and name.split(".")[-2] not in FLOAT_LAYERS:
+        if tensor.data_type == TensorProto.INT8:
             users, moves = _users(name, readers)
             if all(_is_product(node) for node in users):
                 plan.products.extend(users)
                 plan.moved.extend(moves)
-    convolved = {node.output[0] for node in plan.products if node.op_type == "Conv"}
-
-    def is_convolved(name: str) -> bool:
-        """Whether all that is made of a tensor is the input of convolutions in integers."""
-        return all(
-            node.output[0] in convolved
-            or (node.op_type == "Concat" and is_convolved(node.output[0]))
-            for node in readers.get(name, [])
-        )
-
-    for node in graph.node:
-        activation = node.op_type == "LeakyRelu" and node.input[0] in convolved
-        if (activation or node.op_type == "Concat") and is_convolved(node.output[0]):
-            plan.kept.append(node)
     return plan
 
 
@@ -148,19 +127,6 @@ def _measured(
     return ranges
 
 
-def _shared(kept: list[NodeProto], ranges: Ranges) -> Ranges:
-    """One range for all that a Concat joins, so that it copies integers as they are."""
-    group = {name: {name} for name in ranges}
-    for node in kept:
-        if node.op_type == "Concat":
-            joined = set[str]().union(*(group[name] for name in (*node.input, *node.output)))
-            group.update(dict.fromkeys(joined, joined))
-    return {
-        name: (min(ranges[one][0] for one in names), max(ranges[one][1] for one in names))
-        for name, names in group.items()
-    }
-
-
 class _Rewriter:
     """Makes the nodes of a plan compute with integers."""
 
@@ -172,7 +138,7 @@ class _Rewriter:
         """Of matrices in integers: the scales, and the axis along which they differ."""
 
     def rewrite(self) -> None:
-        integers = {node.output[0] for node in (*self.plan.products, *self.plan.kept)}
+        integers = {node.output[0] for node in self.plan.products}
         moved = {node.output[0] for node in self.plan.moved}
         matrices = self._matrices()
         nodes = list[NodeProto]()
@@ -183,7 +149,7 @@ class _Rewriter:
             if name in moved:
                 self._move(node)
             else:
-                if _is_product(node) and name in integers:
+                if name in integers:
                     nodes += self._weights(node)
                 for index, read in enumerate(node.input):
                     if read in self.plan.made or (name in integers and read in self.steps):

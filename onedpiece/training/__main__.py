@@ -86,7 +86,7 @@ def main() -> None:
         "export", help="write a model directory, or add a decoder to one of the same token set"
     )
     _add_run(verb)
-    _add_data(verb)
+    _add_data(verb, required=False)  # with pictures, the decoder multiplies 8-bit integers
     verb.add_argument("out", type=Path)
     verb.add_argument("--name", default="default", help="name of a new model")
     verb.add_argument("--decoder", default="repair", help="name of the decoder")
@@ -130,11 +130,11 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--run", type=Path, required=True, help="folder of the run")
 
 
-def _add_data(verb: argparse.ArgumentParser) -> None:
+def _add_data(verb: argparse.ArgumentParser, required: bool = True) -> None:
     verb.add_argument(
-        "--data", type=Path, nargs="+", required=True, help="tar files or folders of pictures"
+        "--data", type=Path, nargs="+", required=required, help="tar files or folders of pictures"
     )
-    verb.add_argument("--cache", type=Path, required=True, help="folder for decoded pictures")
+    verb.add_argument("--cache", type=Path, required=required, help="folder for decoded pictures")
 
 
 def _add_config(verb: argparse.ArgumentParser) -> None:
@@ -304,7 +304,9 @@ def export_verb(args: argparse.Namespace) -> None:
     module = checkpoint.ema_model(args.run)
     decoder = new_decoder(args.decoder, args.version)
     decoder = replace(decoder, faithful=args.faithful, source=args.source)
-    calibration = calibration_tokens(module, Pictures.open(args.data, args.cache))
+    calibration = None
+    if args.data:
+        calibration = calibration_tokens(module, Pictures.open(args.data, args.cache))
     if (args.out / MANIFEST).exists():
         print(add_decoder(module, read_model(args.out), decoder, calibration).fingerprint)
     else:

@@ -77,7 +77,7 @@ def finetune(
     )
     if natural:
         info = replace(new_decoder(f"{name}-natural"), faithful=name, source=_source(run))
-        written = add_decoder(natural, written, info, calibration)
+        written = add_decoder(natural, written, info)
     shutil.rmtree(run)
     return written
 

@@ -13,5 +13,5 @@ python -m onedpiece.training targets "$runs/targets" --teacher "$teacher" --mode
 python -m onedpiece.training distil "$runs/targets" --run "$runs/natural" --start "$teacher" \
     --blocks 0 4 9 13 18 22 --seconds "$seconds" --features "$features" --model "$model"
 [ -e "$model/decoder-natural.onnx" ] || python -m onedpiece.training export "$model" \
-    --run "$runs/natural" --cache "$runs/cache" --data "$@" --decoder natural --faithful repair \
+    --run "$runs/natural" --decoder natural --faithful repair \
     --source "Trained from Real-ESRGAN x4plus: BSD-3-Clause, Copyright (c) 2021, Xintao Wang"

@@ -179,7 +179,7 @@ class TestModels:
         assert first.split()[:2] == ["default", "97ace4"]
         assert others == [
             "  token set onedpiece-1",
-            "  decoder repair, version 2 of 2026-11-26",
+            "  decoder repair, version 3 of 2026-11-26",
             "  decoder natural, version 1 of 2026-11-26",
             "  7 files, all intact",
         ]

@@ -32,6 +32,11 @@ def without_graphs(monkeypatch):
     def write_search(model, path, weights):
         path.write_bytes(b"graph")
 
+    def quantise_activations(path, tokens):
+        assert all(batch.size for batch in tokens)
+        path.write_bytes(b"graph of integers")
+
+    monkeypatch.setattr(model_directory, "quantise_activations", quantise_activations)
     monkeypatch.setattr(model_directory, "write_graph", write_graph)
     monkeypatch.setattr(model_directory, "_write_search", write_search)
 
