@@ -14,7 +14,7 @@ from typing import Any
 from typer.main import get_command
 
 import onedpiece
-from onedpiece import cli
+from onedpiece.cli import typed
 
 TARGET = Path(__file__).parent / "odp.1"
 EXIT_CODES = {
@@ -31,8 +31,7 @@ VARIABLES = {
 
 def render() -> str:
     """The manual page in the macros of man(7)."""
-    cli.load_verbs()
-    program = get_command(cli.app)
+    program = get_command(typed.build())
     lines = [
         f'.TH ODP 1 "" "onedpiece {onedpiece.__version__}" "User Commands"',
         ".SH NAME",
