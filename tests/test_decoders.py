@@ -172,13 +172,14 @@ def version_01(tmp_path):
 
 
 class TestDirectoriesOfVersion01:
-    def test_they_encode_and_decode(self, version_01, codec, make_picture):
+    def test_they_encode_and_decode(self, version_01, codec, make_picture, monkeypatch):
+        monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
         old = Codec(version_01, device="cpu")
         data = old.encode(make_picture(), 64)
         image = old.parse(data)
         assert image.header.model == read_model(version_01).key
         assert image.header.entropy_coded
-        new = codec.decode(codec.encode(make_picture(), 64), realism=0)
+        new = Codec(device="cpu").decode(codec.encode(make_picture(), 64), realism=0)
         assert np.array_equal(old.decode(data), new)
 
     def test_pytorch_reads_them(self, version_01):

@@ -2,6 +2,7 @@
 
     encoder.onnx       pixels uint8 (B, 256, 256, 3) -> tokens int32 (B, 256)
     decoder-NAME.onnx  tokens int32 (B, K) -> pixels float32 (B, 256, 256, 3) in 0..255
+    int8-NAME.onnx     the same with products of 8-bit integers, for some decoders
     search.onnx        `Proposals.forward`; only for models with a spectral start
 
 Graphs hold no weights: they refer into the files of token set, encoder and decoder.
@@ -96,9 +97,8 @@ def export(
     keep:        names of files that are in the folder already and stay as they are: TOKEN_SET,
                  ENCODER (with its weights).
     source:      where a published model comes from.
-    calibration: tokens of some pictures, (N, 256). A decoder that is stored in 8 bits then
-                 multiplies 8-bit integers, in ranges that are measured on these pictures
-                 (`static_int8`). All other arithmetic is float32.
+    calibration: tokens of some pictures, (N, 256). The decoder then has a second graph, with
+                 products of 8-bit integers (`static_int8`), in ranges measured on these pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     half = precision == "float16"
@@ -197,7 +197,7 @@ def _write_decoder(
     path = folder / decoder.graph
     write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)
     if calibration is not None:
-        quantise_activations(path, _prefixes(calibration))
+        quantise_activations(path, folder / decoder.int8_graph, _prefixes(calibration))
 
 
 def _prefixes(tokens: NDArray[np.integer]) -> list[NDArray[np.integer]]:

@@ -39,6 +39,11 @@ class DecoderInfo:
         """Sorts decoders, the newest last; of the same day, one that looks real is the newer."""
         return self.released, bool(self.faithful), self.version
 
+    @property
+    def int8_graph(self) -> str:
+        """File of the graph with products of 8-bit integers, which not all decoders have."""
+        return f"int8-{self.name}.onnx"
+
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> DecoderInfo:
         """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError."""

@@ -6,10 +6,12 @@ import contextlib
 import ctypes
 import io
 import os
+import re
 import sys
 import threading
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DeviceError, ModelError
-from onedpiece.models.manifest import ENCODER, SEARCH, Model
+from onedpiece.models.manifest import ENCODER, SEARCH, DecoderInfo, Model
 from onedpiece.runtime import blend
 
 CUDA = "CUDAExecutionProvider"
@@ -55,7 +57,9 @@ class OnnxRuntime:
 
     def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
         pixels: np.ndarray = blend(
-            self._model, realism, lambda decoder: self._paint(decoder.graph, tokens)
+            self._model,
+            realism,
+            lambda decoder: self._paint(_graph_of(self._model, decoder, self.device), tokens),
         )
         return pixels
 
@@ -146,10 +150,30 @@ def start_loading(
     if _wants_cuda(device):
         return
     decoder = model.decoder if realism else model.faithful.decoder
-    graph = model.path / decoder.graph
+    graph = model.path / _graph_of(model, decoder, "cpu")
     pool = ThreadPoolExecutor(1)
     _STARTED[graph, threads] = pool.submit(_create, graph, [CPU], threads)
     pool.shutdown(wait=False)
+
+
+def _graph_of(model: Model, decoder: DecoderInfo, device: str) -> str:
+    """The graph of a decoder that is the fastest on a device."""
+    integers = device == "cpu" and decoder.int8_graph in model.files and has_vnni()
+    return decoder.int8_graph if integers else decoder.graph
+
+
+@cache
+def has_vnni() -> bool:
+    """Whether this is Linux on an x86 processor with instructions for products of 8-bit integers.
+
+    Without them, ONNX Runtime adds such products in 16 bits, which overflow, or takes a way that is
+    slower than floating-point numbers.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^flags\b.*_vnni\b", flags, re.MULTILINE) is not None
 
 
 def _wants_cuda(device: str) -> bool:
@@ -166,13 +190,8 @@ def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or 0
-    # Threads that wait in a loop take cores from those that work, here and in other programs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Processors are slow on numbers below 1e-38, of which attention makes many.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Without VNNI, x86 processors add products of 8-bit integers in 16 bits, which overflow unless
-    # ONNX Runtime takes a slower way.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         # The thread that creates a session treats such numbers as zero from then on, in all
         # computations. A temporary thread keeps this from the caller's thread.
