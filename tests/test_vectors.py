@@ -19,7 +19,7 @@ from odp_files import build, parse
 from PIL import Image
 from vectors import make
 
-from onedpiece import errors
+from onedpiece import Codec, errors
 from onedpiece.bitstream.header import VERSION
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -98,14 +98,26 @@ def test_invalid_files_are_refused_as_is_written(path):
 
 
 @named("decoded")
-def test_decoded_pictures_are_the_same_but_for_rounding(path, codec):
+def test_decoded_pictures_are_the_same_but_for_rounding(path, monkeypatch):
+    monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
+    difference = _difference(path, Codec(device="cpu"))
+    assert difference.max() <= 3 and difference.mean() < 0.1
+
+
+@named("decoded")
+def test_products_of_8_bit_integers_round_a_little_more(path, codec):
+    difference = _difference(path, codec)
+    assert difference.max() <= 12 and difference.mean() < 1
+
+
+def _difference(path, codec):
+    """Of the decoded picture and the one beside the file, level by level."""
     file = codec.parse(read(path))
     assert file.header.version == version_of(path)
     decoded = codec.decode(file, realism=0)
     with Image.open(path.with_suffix(".png")) as expected:
         assert (decoded.size, decoded.mode) == (expected.size, expected.mode)
-        difference = np.abs(np.asarray(decoded).astype(int) - np.asarray(expected))
-    assert difference.max() <= 3 and difference.mean() < 0.1
+        return np.abs(np.asarray(decoded).astype(int) - np.asarray(expected))
 
 
 @named("decoded")

@@ -181,7 +181,7 @@ class TestModels:
             "  token set onedpiece-1",
             "  decoder repair, version 3 of 2026-11-26",
             "  decoder natural, version 1 of 2026-11-26",
-            "  7 files, all intact",
+            "  8 files, all intact",
         ]
 
     def test_json_has_all_fields_of_a_model(self, odp, codec):

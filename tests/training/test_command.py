@@ -110,8 +110,8 @@ def test_export_writes_a_model_and_then_adds_decoders_to_it(call, run, data, tmp
     from onedpiece.models.registry import read_model
 
     def stand_in(*arguments):
-        (path,) = (argument for argument in arguments if str(argument).endswith(".onnx"))
-        path.write_bytes(b"graph")
+        graphs = [argument for argument in arguments if str(argument).endswith(".onnx")]
+        graphs[-1].write_bytes(b"graph")
 
     # Graphs take a minute (tests/export).
     for name in ("write_graph", "_write_search", "quantise_activations"):
