@@ -4,7 +4,8 @@
 
 FOLDER holds pictures, of which the central squares are used; LPIPS is the folder of weights that
 `odp bench rd --lpips` reads. The decoder of the least error is compared with its graph of
-floating-point numbers. The two take turns, one tile at a time; times are medians.
+floating-point numbers. The two take turns, one tile at a time, with a pause before each; times are
+medians.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from onedpiece.bench import Protocol
 from onedpiece.bench.ablations.realism import print_line
 from onedpiece.bench.metrics import available as available_metrics
 from onedpiece.bench.protocol import read
+from onedpiece.bench.published import REST_SECONDS
 from onedpiece.models.registry import find
 from onedpiece.runtime.onnx import OnnxRuntime
 
@@ -59,6 +61,7 @@ def _decoded(
         runtime.decode(tokens[:1])  # loads the network
     for row in tokens:
         for name, runtime in runtimes.items():
+            time.sleep(REST_SECONDS)
             start = time.perf_counter()
             decoded = runtime.decode(row[None])
             seconds[name].append(time.perf_counter() - start)

@@ -120,3 +120,10 @@ def test_the_runtime_collects_no_data_about_its_use(loaded_modules, monkeypatch,
         monkeypatch.setenv(variable, str(tmp_path))
     loaded_modules("from onedpiece.runtime.onnx import import_runtime; import_runtime()")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/cpuinfo")
+def test_a_processor_with_vnni_is_recognised_as_pytorch_does():
+    torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+    if torch.cpu._is_vnni_supported():
+        assert onnx_runtime.has_vnni()
