@@ -57,7 +57,11 @@ def _compare(
 ) -> Iterator[tuple[str, Cold]]:
     """Yield (python, result): for each command, those of all interpreters."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = {python: _commands(python, options, Path(folder)) for python in pythons}
+        # Earlier versions cannot read what later ones write.
+        commands = {
+            python: _commands(python, options, Path(tempfile.mkdtemp(dir=folder)))
+            for python in pythons
+        }
         pairs = [(python, name) for name in commands[pythons[0]] for python in pythons]
         for python, name in pairs:  # the first runs fill caches
             process(commands[python][name])
