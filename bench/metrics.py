@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from onedpiece.errors import OdpError
 from onedpiece.metrics import psnr
 
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -47,15 +49,20 @@ def available(lpips: Path | None = None) -> tuple[list[Metric], list[str]]:
     Raises FileNotFoundError if weights are missing in that folder.
     """
     metrics, missing = [PSNR], []
-    for name, create in (("SSIM", _ssim), ("MS-SSIM", _ms_ssim), ("SSIMULACRA2", _ssimulacra2)):
+    others = {
+        "SSIM": _ssim,
+        "MS-SSIM": _ms_ssim,
+        "SSIMULACRA2": _ssimulacra2,
+        "LPIPS": partial(_lpips_squeeze, lpips) if lpips else _lpips_alex,
+        "DISTS": _dists,
+        "EfficientNet-Lite1": _efficientnet,
+    }
+    for name, create in others.items():
         try:
             metrics.append(create())
-        except ImportError as error:
+        except (ImportError, OdpError, RuntimeError) as error:
+            # RuntimeError: torchvision for another PyTorch
             missing.append(f"{name}: {error}")
-    try:
-        metrics.append(_lpips_squeeze(lpips) if lpips else _lpips_alex())
-    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision for another PyTorch
-        missing.append(f"LPIPS: {error}")
     return metrics, missing
 
 
@@ -104,11 +111,7 @@ def _lpips_squeeze(folder: Path) -> Metric:
 
 def _lpips_alex() -> Metric:
     """The same on AlexNet, by the authors' package."""
-    import torch
-
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
-    if not weights.is_file():
-        raise ImportError("no weights on this machine: name a folder with --lpips")
+    _need_weights("alexnet-owt-7be5be79.pth", "name a folder with --lpips")
     from lpips import LPIPS
 
     network = LPIPS(net="alex", verbose=False)
@@ -118,6 +121,34 @@ def _lpips_alex() -> Metric:
         _network_score(lambda decoded, original: network(decoded, original, normalize=True)),
         False,
     )
+
+
+def _dists() -> Metric:
+    """Ding et al. (arXiv 2004.07728), by the authors' package."""
+    _need_weights("vgg16-397923af.pth", "DISTS needs torchvision's VGG-16")
+    from DISTS_pytorch import DISTS
+
+    return Metric("dists", "DISTS", _network_score(DISTS()), False)
+
+
+def _efficientnet() -> Metric:
+    """Cosine between what EfficientNet-Lite1 says about the two pictures."""
+    from onedpiece.bench.recognition import Judge
+
+    judge = Judge()
+
+    def score(original: np.ndarray, decoded: np.ndarray) -> float:
+        return judge.compare(judge.scores([original]), [decoded]).cosine
+
+    return Metric("efficientnet_lite1", "EfficientNet-Lite1, cosine", score)
+
+
+def _need_weights(name: str, hint: str) -> None:
+    """Raises ImportError if torchvision's weights are not here; nothing is downloaded."""
+    import torch
+
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
+        raise ImportError(f"no weights on this machine: {hint}")
 
 
 def _network_score(network: Callable[[Any, Any], Any]) -> Score:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
@@ -144,11 +145,12 @@ class SpectralQuantizer(nn.Module):
 
     def codes(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> vectors (B, K, dim) in units of `scale`."""
-        return self.codebooks[tokens + self.block_of[: tokens.shape[1]] * CODEBOOK_SIZE]
+        first = self.block_of[: tokens.shape[1]] * CODEBOOK_SIZE
+        return F.embedding(tokens + first, self.codebooks)
 
     def class_id(self, tokens: Tensor) -> Tensor:
         """tokens (B, K) -> class of each image, int64 (B,), as its first token names it."""
-        return self.class_of[tokens[:, 0]].long()
+        return self.class_of.index_select(0, tokens[:, 0]).long()
 
     def coefficients(
         self, tokens: Tensor, codes: Tensor, num_tokens: Tensor | None = None
@@ -157,11 +159,12 @@ class SpectralQuantizer(nn.Module):
 
         tokens: (B, K); codes: (B, K, dim), their vectors; num_tokens: integers (B,) in 1..K.
         """
+        # Rows are taken with index_select and embedding, which WebGPU has: x[...] is a GatherND.
         class_id, count = self.class_id(tokens), tokens.shape[1]
-        values = codes * self.scale[class_id, :count, None]
+        values = codes * self.scale[:, :count].index_select(0, class_id)[..., None]
         if num_tokens is not None:
             positions = torch.arange(count, device=num_tokens.device)
             values = values * (positions < num_tokens[:, None])[..., None]
-        return self.class_mean[class_id].scatter_add(
-            1, self.order[class_id, :count].long().flatten(1), values.flatten(1)
-        )
+        order = self.order[:, :count].index_select(0, class_id).long()
+        mean = self.class_mean.index_select(0, class_id)
+        return mean.scatter_add(1, order.flatten(1), values.flatten(1))

@@ -33,7 +33,14 @@ def required(metrics, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "perfect"), [("psnr", np.inf), ("ssim", 1), ("ms_ssim", 1), ("ssimulacra2", 100)]
+    ("name", "perfect"),
+    [
+        ("psnr", np.inf),
+        ("ssim", 1),
+        ("ms_ssim", 1),
+        ("ssimulacra2", 100),
+        ("efficientnet_lite1", 1),
+    ],
 )
 def test_equal_pictures_have_the_perfect_score(metrics, pictures, name, perfect):
     score = required(metrics, name)
