@@ -54,7 +54,6 @@ def available(lpips: Path | None = None) -> tuple[list[Metric], list[str]]:
         "MS-SSIM": _ms_ssim,
         "SSIMULACRA2": _ssimulacra2,
         "LPIPS": partial(_lpips_squeeze, lpips) if lpips else _lpips_alex,
-        "DISTS": _dists,
         "EfficientNet-Lite1": _efficientnet,
     }
     for name, create in others.items():
@@ -111,7 +110,11 @@ def _lpips_squeeze(folder: Path) -> Metric:
 
 def _lpips_alex() -> Metric:
     """The same on AlexNet, by the authors' package."""
-    _need_weights("alexnet-owt-7be5be79.pth", "name a folder with --lpips")
+    import torch
+
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    if not weights.is_file():
+        raise ImportError("no weights on this machine: name a folder with --lpips")
     from lpips import LPIPS
 
     network = LPIPS(net="alex", verbose=False)
@@ -121,14 +124,6 @@ def _lpips_alex() -> Metric:
         _network_score(lambda decoded, original: network(decoded, original, normalize=True)),
         False,
     )
-
-
-def _dists() -> Metric:
-    """Ding et al. (arXiv 2004.07728), by the authors' package."""
-    _need_weights("vgg16-397923af.pth", "DISTS needs torchvision's VGG-16")
-    from DISTS_pytorch import DISTS
-
-    return Metric("dists", "DISTS", _network_score(DISTS()), False)
 
 
 def _efficientnet() -> Metric:
@@ -141,14 +136,6 @@ def _efficientnet() -> Metric:
         return judge.compare(judge.scores([original]), [decoded]).cosine
 
     return Metric("efficientnet_lite1", "EfficientNet-Lite1, cosine", score)
-
-
-def _need_weights(name: str, hint: str) -> None:
-    """Raises ImportError if torchvision's weights are not here; nothing is downloaded."""
-    import torch
-
-    if not (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
-        raise ImportError(f"no weights on this machine: {hint}")
 
 
 def _network_score(network: Callable[[Any, Any], Any]) -> Score:

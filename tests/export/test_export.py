@@ -171,6 +171,10 @@ class TestRandomModel:
         # Bases of the cosine transform (16 x 256 numbers) are the largest that are not parameters.
         assert max(t.ByteSize() for t in inline + constants) < 20_000
 
+    def test_decoders_have_no_operation_that_webgpu_lacks(self, exported):
+        graph = onnx.load(exported / "decoder-painter.onnx", load_external_data=False).graph
+        assert "GatherND" not in {node.op_type for node in graph.node}
+
     def test_inputs_have_the_names_of_installed_graphs(self, exported):
         bundled = find("default").path
         for name in ("encoder.onnx", "decoder-{}.onnx", "search.onnx"):
