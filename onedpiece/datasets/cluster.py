@@ -1,14 +1,18 @@
-"""Encode the shards of a token dataset on a Ray cluster: each shard is a task.
+"""Encode a token dataset on a Ray cluster: Ray Data hands out its shards to actors.
 
-Ray places the tasks, and repeats one whose process or node dies. A repeated task goes on after the
-last part of its shard, as every run does, so that each key is there once.
+It starts the actors where there is room, gives each one shard at a time, and repeats a shard whose
+process or node dies. The repetition goes on after the last part of the shard, as every run does, so
+that each key is there once.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,7 @@ from onedpiece.datasets.places import HUB, is_url
 from onedpiece.datasets.survey import describe
 from onedpiece.errors import OdpError, OutputError
 
-RETRIES = 10  # of a task whose process or node dies
-SHARDS_A_TASK = 4  # shards for each task that runs at once, so that all nodes end together
+SHARDS_AN_ACTOR = 4  # so that all nodes end together
 
 EncodeShard = Callable[..., Progress]
 """`encode` with everything but inputs, output, shard, resume and workers."""
@@ -41,10 +44,10 @@ def encode_on_ray(
 
     encode:  `onedpiece.datasets.encode`, or a partial of it with options.
     inputs, out: as `encode` takes them.
-    shards:  how many; by default some for each task that runs at once, or as many as there were.
+    shards:  how many; by default some for each actor, or as many as there were.
     resume:  continue after the parts that are there.
     address: of the cluster; by default, that in RAY_ADDRESS, else a new one on this machine.
-    num_cpus, num_gpus: what a task needs; it has a worker process for each CPU.
+    num_cpus, num_gpus: what an actor needs; it has a worker process for each CPU.
     report:  called after each shard.
 
     Raises OdpError if no node has what a task needs, and what `encode` raises.
@@ -56,14 +59,11 @@ def encode_on_ray(
         raise OutputError(f"{folder} has parts already: --resume continues after them")
     ray.init(address=address, log_to_driver=False, configure_logging=False)
     try:
-        slots = _slots(ray, num_cpus, num_gpus)
-        count = before or shards or SHARDS_A_TASK * slots
-        needs = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": RETRIES}
-        task = ray.remote(**needs)(_encode_shard)
-        paths = [_absolute(path) for path in inputs]
-        shards_of_run = [Shard(index, count) for index in range(count)]
-        tasks = [task.remote(encode, paths, folder, one, num_cpus) for one in shards_of_run]
-        progress = _collect(ray, tasks, report)
+        actors = _room(ray, num_cpus, num_gpus)
+        count = before or shards or SHARDS_AN_ACTOR * actors
+        job = (encode, [_absolute(path) for path in inputs], folder, count, num_cpus)
+        results = _results(ray, job, min(actors, count), num_cpus, num_gpus)
+        progress = _sum(ray, results, report)
     finally:
         ray.shutdown()
     if _shards_of(folder) != count or describe(folder)["incomplete_shards"]:
@@ -71,44 +71,84 @@ def encode_on_ray(
     return progress
 
 
-def _encode_shard(
-    encode: EncodeShard, inputs: list[str], out: Path, shard: Shard, workers: int
-) -> Progress:
-    return encode(inputs, out, shard=shard, resume=True, workers=workers)
+class _Encoder:
+    """An actor that encodes shards."""
+
+    def __init__(
+        self, encode: EncodeShard, inputs: list[str], out: Path, shards: int, workers: int
+    ) -> None:
+        self._encode = partial(encode, inputs, out, resume=True, workers=workers)
+        self._shards = shards
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Encode the shards with the numbers `batch["id"]`; what was done, for each of them."""
+        progress = [self._encode(shard=Shard(int(i), self._shards)) for i in batch["id"]]
+        return {
+            "done": [one.done for one in progress],
+            "failed": [one.failed for one in progress],
+            "before": [one.before for one in progress],
+            "left_out": [json.dumps(one.left_out) for one in progress],
+        }
 
 
-def _collect(ray: Any, tasks: list[Any], report: Report | None) -> Progress:
-    """Wait for all tasks, and add up what they did. Raises OdpError."""
+def _results(
+    ray: Any, job: tuple[Any, ...], actors: int, num_cpus: int, num_gpus: float
+) -> Iterable[dict[str, Any]]:
+    """What was done in each shard, as they end."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    shards = job[3]
+    # A reader such as `ray.data.range` would wait for a CPU that the actors hold.
+    numbers = ray.data.from_items([{"id": i} for i in range(shards)], override_num_blocks=shards)
+    data = numbers.map_batches(
+        _Encoder,
+        fn_constructor_args=job,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+    )
+    results: Iterable[dict[str, Any]] = data.iter_rows()
+    return results
+
+
+def _sum(ray: Any, results: Iterable[dict[str, Any]], report: Report | None) -> Progress:
+    """Wait for all shards, and add up what was done. Raises OdpError."""
     progress, start = Progress(), time.monotonic()
-    while tasks:
-        (done, *_), tasks = ray.wait(tasks, num_returns=1)
-        try:
-            one: Progress = ray.get(done)
-        except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None)
-            raise OdpError(str(cause if isinstance(cause, OdpError) else error)) from error
-        progress.done += one.done
-        progress.failed += one.failed
-        progress.before += one.before
-        for extension, number in one.left_out.items():
-            progress.left_out[extension] = progress.left_out.get(extension, 0) + number
-        progress.seconds = time.monotonic() - start
-        if report:
-            report(progress)
+    try:
+        for one in results:
+            progress.done += one["done"]
+            progress.failed += one["failed"]
+            progress.before += one["before"]
+            for extension, number in json.loads(one["left_out"]).items():
+                progress.left_out[extension] = progress.left_out.get(extension, 0) + number
+            progress.seconds = time.monotonic() - start
+            if report:
+                report(progress)
+    except ray.exceptions.RayError as error:
+        raise OdpError(str(_cause(error))) from error
     return progress
 
 
-def _slots(ray: Any, num_cpus: int, num_gpus: float) -> int:
-    """How many tasks the cluster can run at once. Raises OdpError for none: Ray would wait."""
-    slots = 0
+def _cause(error: BaseException) -> BaseException:
+    """What an actor raised, or Ray's own error."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, OdpError):
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    return inner or error
+
+
+def _room(ray: Any, num_cpus: int, num_gpus: float) -> int:
+    """How many actors the cluster has room for. Raises OdpError for none: Ray would wait."""
+    room = 0
     for node in ray.nodes():
         has = node["Resources"] if node["Alive"] else {}
         fits = [has.get("CPU", 0) // num_cpus]
         fits += [has.get("GPU", 0) // num_gpus] if num_gpus else []
-        slots += int(min(fits))
-    if not slots:
+        room += int(min(fits))
+    if not room:
         raise OdpError(f"no node of the cluster has {num_cpus} CPUs and {num_gpus:g} GPUs")
-    return slots
+    return room
 
 
 def _shards_of(folder: Path) -> int:
@@ -127,6 +167,7 @@ def _absolute(path: str) -> str:
 def _import_ray() -> Any:
     try:
         import ray
+        import ray.data
         import ray.exceptions
     except ImportError as error:
         raise OdpError(
