@@ -134,7 +134,7 @@ class TestCommandLine:
 
     def test_all_are_listed(self, odp, older):
         lines = odp("models").stdout.decode().splitlines()
-        assert "  decoder repair, version 3 of 2026-11-26" in lines
+        assert "  decoder repair, version 4 of 2026-11-27" in lines
         assert "  decoder white, version 1 of 2020-01-01" in lines
 
 

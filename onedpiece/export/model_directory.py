@@ -25,6 +25,8 @@ from torch.export import Dim
 
 from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.errors import ModelError, OutputError
+from onedpiece.export.dense_int8 import quantise_natural
+from onedpiece.export.equalise import equalise
 from onedpiece.export.graphs import write_graph
 from onedpiece.export.static_int8 import quantise_activations
 from onedpiece.export.tracing import trace
@@ -40,6 +42,7 @@ from onedpiece.models.manifest import (
     write_manifest,
 )
 from onedpiece.models.names import check_name
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.proposals import Proposals
 from onedpiece.tokenizer.weights import (
@@ -154,6 +157,8 @@ def add_decoder(
     config = module.config.to_dict()
     decoder = replace(decoder, config=None if config == model.config else config)
     half = model.precision == "float16"
+    if calibration is not None and isinstance(module, NaturalOneDPiece):
+        equalise(module, _prefixes(calibration))  # the pictures stay as they are
     save_decoder(module, model.path / decoder.weights, half)
     weights = [*model.weights[:-1], model.path / decoder.weights]
     _write_decoder(load(module.config, *weights), model.path, decoder, calibration)
@@ -197,7 +202,9 @@ def _write_decoder(
     path = folder / decoder.graph
     write_graph(graph, inputs, dynamic, ["pixels"], path, _entries(graph), weights)
     if calibration is not None:
-        quantise_activations(path, folder / decoder.int8_graph, _prefixes(calibration))
+        natural = isinstance(model, NaturalOneDPiece)
+        quantise = quantise_natural if natural else quantise_activations
+        quantise(path, folder / decoder.int8_graph, _prefixes(calibration))
 
 
 def _prefixes(tokens: NDArray[np.integer]) -> list[NDArray[np.integer]]:

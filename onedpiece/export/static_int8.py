@@ -40,7 +40,7 @@ def quantise_activations(graph: Path, target: Path, tokens: Sequence[NDArray[np.
     """
     model = onnx.load(graph, load_external_data=False)
     plan = _plan(model.graph)
-    ranges = _measured(graph, model, sorted(plan.rounded), tokens)
+    ranges = measured_ranges(graph, model, sorted(plan.rounded), tokens)
     rewriter = _Rewriter(graph.parent, model.graph, plan, ranges)
     rewriter.rewrite()
     target.write_bytes(model.SerializeToString())
@@ -105,7 +105,7 @@ def _is_product(node: NodeProto) -> bool:
     return node.op_type in ("Conv", "MatMul")
 
 
-def _measured(
+def measured_ranges(
     graph: Path, model: onnx.ModelProto, names: list[str], tokens: Sequence[NDArray[np.integer]]
 ) -> Ranges:
     """Ranges of tensors, by running the graph with them as further outputs."""
@@ -134,7 +134,7 @@ class _Rewriter:
 
     def __init__(self, folder: Path, graph: onnx.GraphProto, plan: _Plan, ranges: Ranges) -> None:
         self.folder, self.graph, self.plan = folder, graph, plan
-        self.steps = {name: _levels(*limits) for name, limits in ranges.items()}
+        self.steps = {name: levels(*limits) for name, limits in ranges.items()}
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.scales: dict[str, tuple[NDArray[np.float32], int]] = {}
         """Of matrices in integers: the scales, and the axis along which they differ."""
@@ -162,7 +162,7 @@ class _Rewriter:
                     nodes += self._rounding(output)
         del self.graph.node[:]
         self.graph.node.extend(nodes)
-        self._drop_unused()
+        drop_unused(self.graph)
 
     def _matrices(self) -> set[str]:
         """Names of the matrices; from here on, their scales are known."""
@@ -218,14 +218,16 @@ class _Rewriter:
     def _value(self, name: str) -> NDArray[np.float32]:
         return numpy_helper.to_array(self.tensors[name], str(self.folder))
 
-    def _drop_unused(self) -> None:
-        read = {name for node in self.graph.node for name in node.input}
-        used = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(used)
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Drop the initializers that no node reads."""
+    read = {name for node in graph.node for name in node.input}
+    used = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
 
 
-def _levels(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def levels(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Distance of the levels, and the level that is 0."""
     step = max(high - low, 1e-6) / LEVELS
     return np.array(step, np.float32), np.array(round(-low / step), np.uint8)

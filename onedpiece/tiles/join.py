@@ -15,18 +15,18 @@ from onedpiece.tiles.grid import Grid
 class Seam:
     """How the step at a seam is corrected.
 
-    smooth: pixels along the seam over which the step is averaged, odd.
+    smooth: weights of neighbouring pixels along the seam, in a mean of the step; odd in number.
     reach:  pixels on either side of the seam that are corrected.
     """
 
-    smooth: int
+    smooth: tuple[int, ...]
     reach: int
 
 
-SMOOTH = Seam(7, 12)
-SMOOTH_FINE = Seam(11, 12)  # textures are wider at densities above 1
+SMOOTH = Seam((1,) * 7, 12)
+SMOOTH_FINE = Seam((1,) * 11, 12)  # textures are wider at densities above 1
 # Pictures that look real have sharp edges, which a narrow mean follows.
-SHARP = Seam(3, 6)
+SHARP = Seam((1, 2, 3, 2, 1), 8)
 
 
 def join(
@@ -114,11 +114,12 @@ def _deblock(picture: np.ndarray, edge: int, seam: Seam) -> None:
     picture[edge : edge + below_reach] -= half * ramp[:below_reach]
 
 
-def _mean_along(line: np.ndarray, count: int) -> np.ndarray:
-    """Moving average over an odd number of pixels of (W, 3); the ends are repeated."""
-    padded = np.pad(line, ((count // 2, count // 2), (0, 0)), "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, count, axis=0)
-    mean: np.ndarray = windows.mean(-1, dtype=np.float32)
+def _mean_along(line: np.ndarray, weights: tuple[int, ...]) -> np.ndarray:
+    """Weighted moving average of (W, 3); the ends are repeated."""
+    around = len(weights) // 2
+    padded = np.pad(line, ((around, around), (0, 0)), "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, len(weights), axis=0)
+    mean: np.ndarray = windows @ (np.array(weights, np.float32) / sum(weights))
     return mean
 
 

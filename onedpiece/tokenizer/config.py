@@ -51,8 +51,8 @@ class Natural:
     painting: channels of that network where it paints, at four times the size of its input.
     """
 
-    blocks: int = 6
-    painting: int = 32
+    blocks: int = 18
+    painting: int = 64
 
 
 @dataclass(frozen=True)

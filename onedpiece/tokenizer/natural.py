@@ -22,18 +22,19 @@ from onedpiece.tokenizer.spectral import SpectralQuantizer
 CHANNELS, GROWTH = 64, 32
 RESIDUAL = 0.2  # scale of what a block adds
 SLOPE = 0.2  # of the leaky ReLUs
-SMALLEST = 24  # side in pixels of the small picture
+SURE = 5  # side of a picture of the colours, which the tokens tell better than the network
+AROUND = 5  # side of the square of pixels between whose darkest and brightest a pixel stays
 
 
 def small_side(num_tokens: int) -> int:
-    """Side in pixels of the small picture of so many tokens: 24, 28, 36, 48 for 32, 64, 128, 256.
+    """Side in pixels of the small picture of so many tokens: 27, 31, 35, 39 for 32, 64, 128, 256.
 
     In a picture that is larger than its detail, the network sees a blur to keep; in a smaller one,
     it sees damage to repair.
     """
-    # For integers it is max(24, min(...)); a graph has symbols in their place.
-    side = torch.sym_min(20 + num_tokens // 8, 24 + 3 * num_tokens // 32)
-    return torch.sym_max(SMALLEST, side)
+    # For integers it is min(...); a graph has symbols in their place.
+    side = torch.sym_min(23 + num_tokens // 8, 27 + num_tokens // 16)
+    return torch.sym_min(side, 31 + num_tokens // 32)
 
 
 class _DenseBlock(nn.Module):
@@ -114,6 +115,18 @@ def resample(pixels: Tensor, size: int) -> Tensor:
     return matrix @ pixels @ matrix.T
 
 
+def correct(painted: Tensor, small: Tensor) -> Tensor:
+    """What the network painted (B, 3, 256, 256), held to what it was shown (B, 3, s, s).
+
+    Its mean colours stray, and lines that it invents, as in place of writing, may be darker or
+    brighter than anything that it was shown there.
+    """
+    painted = painted + resample(resample(small, SURE) - resample(painted, SURE), TILE)
+    brightest = F.max_pool2d(small, AROUND, 1, AROUND // 2)
+    darkest = -F.max_pool2d(-small, AROUND, 1, AROUND // 2)
+    return torch.minimum(torch.maximum(painted, resample(darkest, TILE)), resample(brightest, TILE))
+
+
 class NaturalOneDPiece(OneDPiece):
     """The tokens of the spectral start, and the natural decoder. The tokens are not trained."""
 
@@ -129,7 +142,8 @@ class NaturalOneDPiece(OneDPiece):
 
     def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
         if num_tokens is None:
-            return self.paint(self.small_picture(tokens))
+            small = self.small_picture(tokens)
+            return correct(self.paint(small), small)
         pixels = tokens.new_zeros((len(tokens), 3, TILE, TILE), dtype=torch.float32)
         for count in num_tokens.unique().tolist():
             rows = num_tokens == count

@@ -28,6 +28,11 @@ HALF_FROM = 1024
 SCALE = ".row_scale"
 """Ends the name of the scales, (rows, 1, ...), of a matrix stored as 8-bit integers."""
 
+STEP = 0.15
+"""Distance of these integers, in root mean squares of a row. All 8 bits are used only in rows with
+outliers: the files compress better, and pictures of 256 tokens lose 0.004 dB (docs/training.md).
+"""
+
 TOKEN_SET = ("quantize.",)
 ENCODER = ("encoder.", "latent_tokens")
 """Prefixes of names in a module; all other parameters are the decoder's."""
@@ -136,7 +141,9 @@ def _quantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
     quantised = dict(state)
     for name, value in state.items():
         if value.is_floating_point() and value.ndim > 1 and value.numel() >= HALF_FROM:
-            scale = value.abs().amax(tuple(range(1, value.ndim)), keepdim=True) / 127
+            row = tuple(range(1, value.ndim))
+            rounded = STEP * value.square().mean(row, keepdim=True).sqrt()
+            scale = torch.maximum(rounded, value.abs().amax(row, keepdim=True) / 127)
             scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
             quantised[name] = (value / scale).round().to(torch.int8)
             quantised[name + SCALE] = scale

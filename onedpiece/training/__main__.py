@@ -36,7 +36,7 @@ from onedpiece.training.perception import Perception
 from onedpiece.training.precision import memory_format
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.targets import Targets, make_targets
-from onedpiece.training.teacher import fewer_channels, load_restoration
+from onedpiece.training.teacher import load_restoration
 from onedpiece.training.warm_start import copy_matching, load_parent
 
 
@@ -111,17 +111,21 @@ def _add_distillation(verbs: Any) -> None:
     verb.add_argument("--device", default="cpu")
     verb.set_defaults(do=targets_verb)
 
-    verb = verbs.add_parser("distil", help="train a natural decoder to paint like the teacher")
+    verb = verbs.add_parser("prune", help="make a natural decoder of some blocks of the teacher")
+    _add_run(verb)
+    verb.add_argument("--teacher", type=Path, required=True, help="weights of Real-ESRGAN x4plus")
+    verb.add_argument("--blocks", type=int, nargs="+", help="numbers of the blocks; all by default")
+    verb.add_argument("--model", default="default", help="name or directory of the model")
+    verb.set_defaults(do=prune_verb)
+
+    verb = verbs.add_parser("distil", help="train such a decoder to paint like the teacher")
     _add_run(verb)
     verb.add_argument("targets", type=Path, help="folder that `targets` wrote")
-    verb.add_argument("--start", type=Path, required=True, help="weights to start from")
-    verb.add_argument("--blocks", type=int, nargs="+", help="of the start; all by default")
     verb.add_argument("--seconds", type=float, required=True, help="how long to train")
     verb.add_argument("--batch", type=int, default=4)
     verb.add_argument(
         "--features", type=Path, required=True, help="folder with weights of feature networks"
     )
-    verb.add_argument("--model", default="default", help="name or directory of the model")
     verb.add_argument("--device", default="cpu")
     verb.set_defaults(do=distil_verb)
 
@@ -264,25 +268,20 @@ def targets_verb(args: argparse.Namespace) -> None:
     make_targets(model, teacher, pictures, args.targets, device=args.device)
 
 
+def prune_verb(args: argparse.Namespace) -> None:
+    start = load_restoration(args.teacher, args.blocks)
+    parent = _spectral(args.model)
+    decoder = NaturalOneDPiece(replace(parent.config, natural=Natural(len(start.body))))
+    decoder.quantize.load_state_dict(parent.quantize.state_dict())
+    decoder.restore.load_state_dict(start.state_dict())
+    Distillation(args.run, decoder, Plan(seconds=0)).save()
+
+
 def distil_verb(args: argparse.Namespace) -> None:
     perception = Perception.load(args.features, args.device)
-    if checkpoint.exists(args.run):
-        run = Distillation.resume(args.run, perception, args.device)
-    else:
-        plan = Plan(args.seconds, args.batch)
-        run = Distillation(args.run, _student(args), plan, perception, args.device)
+    run = Distillation.resume(args.run, perception, args.device)
+    run.plan = replace(run.plan, seconds=args.seconds, batch=args.batch)
     run.run(Targets.open(args.targets))
-
-
-def _student(args: argparse.Namespace) -> NaturalOneDPiece:
-    """A natural decoder that starts from a restoration network."""
-    start = fewer_channels(load_restoration(args.start, args.blocks), Natural.painting)
-    parent = _spectral(args.model)
-    natural = Natural(len(start.body))
-    student = NaturalOneDPiece(replace(parent.config, natural=natural))
-    student.quantize.load_state_dict(parent.quantize.state_dict())
-    student.restore.load_state_dict(start.state_dict())
-    return student
 
 
 def _spectral(model: str) -> SpectralOneDPiece:

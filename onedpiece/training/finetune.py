@@ -77,7 +77,7 @@ def finetune(
     )
     if natural:
         info = replace(new_decoder(f"{name}-natural"), faithful=name, source=_source(run))
-        written = add_decoder(natural, written, info)
+        written = add_decoder(natural, written, info, calibration)
     shutil.rmtree(run)
     return written
 

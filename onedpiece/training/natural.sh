@@ -1,17 +1,16 @@
 #!/bin/sh
 # Add the decoder `natural` to a model directory, from tar files or folders of photographs:
-#     sh onedpiece/training/natural.sh RUNS MODEL TEACHER FEATURES SECONDS DATA...
-# RUNS is a working folder; called again after an interruption, the script resumes there. TEACHER
-# holds the weights of Real-ESRGAN x4plus, FEATURES those of the networks that compare pictures
-# (onedpiece/training/features.py). SECONDS is how long to train.
+#     sh onedpiece/training/natural.sh RUNS MODEL TEACHER DATA...
+# RUNS is a working folder. TEACHER holds the weights of Real-ESRGAN x4plus. The photographs show
+# which values occur in the network. It takes a minute or two.
 set -eu
-runs=$1 model=$2 teacher=$3 features=$4 seconds=$5
-shift 5
+runs=$1 model=$2 teacher=$3
+shift 3
 
-python -m onedpiece.training targets "$runs/targets" --teacher "$teacher" --model "$model" \
-    --cache "$runs/cache" --data "$@"
-python -m onedpiece.training distil "$runs/targets" --run "$runs/natural" --start "$teacher" \
-    --blocks 0 4 9 13 18 22 --seconds "$seconds" --features "$features" --model "$model"
+# The blocks that are missed least are left out (docs/training.md).
+python -m onedpiece.training prune --run "$runs/natural" --teacher "$teacher" --model "$model" \
+    --blocks 0 1 2 3 4 6 8 9 10 12 13 14 15 16 17 19 21 22
 [ -e "$model/decoder-natural.onnx" ] || python -m onedpiece.training export "$model" \
-    --run "$runs/natural" --decoder natural --faithful repair \
-    --source "Trained from Real-ESRGAN x4plus: BSD-3-Clause, Copyright (c) 2021, Xintao Wang"
+    --run "$runs/natural" --decoder natural --version 2 --faithful repair \
+    --cache "$runs/cache" --data "$@" \
+    --source "Blocks of Real-ESRGAN x4plus: BSD-3-Clause, Copyright (c) 2021, Xintao Wang"

@@ -50,25 +50,6 @@ def load_restoration(path: Path, blocks: Sequence[int] | None = None) -> Restora
     return network.eval().requires_grad_(False)
 
 
-def fewer_channels(network: RestorationNetwork, painting: int) -> RestorationNetwork:
-    """The same network with the `painting` channels at four times the size that weigh most."""
-    weights = network.state_dict()
-
-    def heaviest(name: str) -> Tensor:
-        """Channels that the layer reads, by how much it makes of them."""
-        return weights[f"{name}.weight"].square().sum((0, 2, 3)).topk(painting).indices
-
-    up, hr = heaviest("conv_hr"), heaviest("conv_last")
-    for name, kept in ("conv_up2", up), ("conv_hr", hr):
-        weights[f"{name}.weight"] = weights[f"{name}.weight"][kept]
-        weights[f"{name}.bias"] = weights[f"{name}.bias"][kept]
-    weights["conv_hr.weight"] = weights["conv_hr.weight"][:, up]
-    weights["conv_last.weight"] = weights["conv_last.weight"][:, hr]
-    lean = RestorationNetwork(len(network.body), painting)
-    lean.load_state_dict(weights)
-    return lean.eval()
-
-
 def teacher_side(num_tokens: int) -> int:
     """Side of what the teacher is shown: 24, 32, 40, 48 for 32, 64, 128, 256 tokens."""
     return max(SMALLEST, min(LARGEST, round(8 * math.log2(num_tokens)) - 16))

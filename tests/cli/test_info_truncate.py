@@ -179,9 +179,9 @@ class TestModels:
         assert first.split()[:2] == ["default", "97ace4"]
         assert others == [
             "  token set onedpiece-1",
-            "  decoder repair, version 3 of 2026-11-26",
-            "  decoder natural, version 1 of 2026-11-26",
-            "  8 files, all intact",
+            "  decoder repair, version 4 of 2026-11-27",
+            "  decoder natural, version 2 of 2026-11-27",
+            "  9 files, all intact",
         ]
 
     def test_json_has_all_fields_of_a_model(self, odp, codec):

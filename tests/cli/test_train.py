@@ -37,6 +37,7 @@ def without_graphs(monkeypatch):
         target.write_bytes(graph.read_bytes())
 
     monkeypatch.setattr(model_directory, "quantise_activations", quantise_activations)
+    monkeypatch.setattr(model_directory, "quantise_natural", quantise_activations)
     monkeypatch.setattr(model_directory, "write_graph", write_graph)
     monkeypatch.setattr(model_directory, "_write_search", write_search)
 

@@ -234,6 +234,10 @@ assert numpy.array([1e-310])[0] * 0.5 > 0 and (numpy.full(9, 1e-310) * 0.5).all(
 class TestBundledModel:
     """The installed graphs give the tokens and pixels of PyTorch."""
 
+    @pytest.fixture(autouse=True)
+    def with_floating_point_numbers(self, monkeypatch):
+        monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
+
     def check(self, runtimes, tiles):
         onnx_runtime, pytorch = runtimes
         tokens = pytorch.encode(tiles)

@@ -59,14 +59,14 @@ def test_an_interrupted_run_resumes(run_script):
 
 
 def test_the_natural_decoder_is_added_once(tmp_path, run_script):
-    """natural.sh: targets, distil and export; a model that has the decoder keeps it."""
+    """natural.sh: prune and export; a model that has the decoder keeps it."""
     script, model = SCRIPT.with_name("natural.sh"), tmp_path / "model"
-    arguments = [tmp_path, model, "teacher.pt", "networks", "60", "a.tar"]
+    arguments = [tmp_path, model, "teacher.pt", "a.tar"]
     status, steps = run_script(script=script, arguments=arguments)
     assert status == 0
-    assert [step.split()[0] for step in steps] == ["targets", "distil", "export"]
-    assert "--decoder natural --faithful repair --source Trained from" in steps[-1]
+    assert [step.split()[0] for step in steps] == ["prune", "export"]
+    assert "--decoder natural --version 2 --faithful repair" in steps[-1]
     model.mkdir()
     (model / "decoder-natural.onnx").touch()
     _, steps = run_script(script=script, arguments=arguments)
-    assert [step.split()[0] for step in steps] == ["targets", "distil"]
+    assert [step.split()[0] for step in steps] == ["prune"]

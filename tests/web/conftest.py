@@ -13,6 +13,12 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 PATIENCE = 120_000  # milliseconds
 
 
+@pytest.fixture(autouse=True)
+def with_floating_point_numbers(monkeypatch):
+    """Browsers multiply no integers; what they paint is compared with what Python paints."""
+    monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """A browser; the test is skipped without Playwright or Chromium."""

@@ -2,10 +2,10 @@
 
 import { TILE } from "../grid.js";
 
-// Pixels along a seam over which its step is averaged, and pixels on either side that change.
-const SMOOTH = { smooth: 7, reach: 12 };
-const SMOOTH_FINE = { smooth: 11, reach: 12 };
-const SHARP = { smooth: 3, reach: 6 };
+// Weights of neighbouring pixels in the mean of a step, and pixels on either side that change.
+const SMOOTH = { smooth: Array(7).fill(1), reach: 12 };
+const SMOOTH_FINE = { smooth: Array(11).fill(1), reach: 12 };
+const SHARP = { smooth: [1, 2, 3, 2, 1], reach: 8 };
 
 /** The size in pixels of what the tiles of a file cover. */
 export function coveredSize({ header, grid }) {
@@ -84,7 +84,7 @@ function deblock(picture, width, { columns, rows }, seam) {
  * @param {number} across distance from one side of the seam to the other, in numbers
  * @param {number} behind pixels that there are behind the seam
  */
-function smooth(picture, start, { along, length }, across, behind, { smooth: count, reach }) {
+function smooth(picture, start, { along, length }, across, behind, { smooth: weights, reach }) {
   const steps = [0, 1, 2].map((channel) =>
     Float32Array.from({ length }, (_, index) => {
       return stepAt(picture, start + along * index + channel, across, behind > 1);
@@ -93,7 +93,7 @@ function smooth(picture, start, { along, length }, across, behind, { smooth: cou
   const reached = Math.min(reach, behind);
   for (let index = 0; index < length; index++) {
     for (let channel = 0; channel < 3; channel++) {
-      const half = meanAround(steps[channel], index, count) / 2;
+      const half = meanAround(steps[channel], index, weights) / 2;
       const place = start + along * index + channel;
       for (let distance = 0; distance < reach; distance++) {
         const change = half * (1 - (distance + 0.5) / reach);
@@ -110,11 +110,13 @@ function stepAt(picture, place, across, hasSecond) {
   return below - above - (hasSecond ? (slope + picture[place + across] - below) / 2 : slope);
 }
 
-/** The mean of an odd number of values; the ends are repeated. */
-function meanAround(values, centre, count) {
-  let sum = 0;
-  for (let index = centre - (count >> 1); index <= centre + (count >> 1); index++) {
-    sum += values[Math.max(0, Math.min(values.length - 1, index))];
-  }
-  return sum / count;
+/** A weighted mean of neighbours; the ends are repeated. */
+function meanAround(values, centre, weights) {
+  let [sum, total] = [0, 0];
+  weights.forEach((weight, index) => {
+    const place = centre + index - (weights.length >> 1);
+    sum += weight * values[Math.max(0, Math.min(values.length - 1, place))];
+    total += weight;
+  });
+  return sum / total;
 }
