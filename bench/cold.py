@@ -75,7 +75,7 @@ def _compare(
 
 
 def _commands(python: str, options: Sequence[str], folder: Path) -> dict[str, list[str]]:
-    odp = [python, "-m", "onedpiece.cli"]
+    odp = [python, "-P", "-m", "onedpiece.cli"]  # -P: not a package in the current folder
     coded, small, decoded, tiny = (
         str(folder / name) for name in ("x.odp", "y.odp", "x.png", "x.webp")
     )

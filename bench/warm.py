@@ -2,8 +2,8 @@
 
     python -m onedpiece.bench.warm PYTHON [PYTHON ...]
 
-Each environment has a process of its own for each row, and they take turns, so that what else the
-machine does falls on all of them alike.
+Each measurement is a new process, and environments take turns, so that what else the machine does
+falls on all of them alike.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def main() -> None:
 
 def decode(python: str, tokens: int, realism: float) -> tuple[float, float]:
     """Seconds of one picture, and pictures a second in batches."""
-    command = [python, "-c", DECODE, str(PICTURE), str(tokens), str(realism)]
+    # -P: the environment's own package, not one in the current folder.
+    command = [python, "-P", "-c", DECODE, str(PICTURE), str(tokens), str(realism)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     one, rate = map(float, output.split())
     return one, rate

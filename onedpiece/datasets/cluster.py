@@ -50,7 +50,7 @@ def encode_on_ray(
     num_cpus, num_gpus: what an actor needs; it has a worker process for each CPU.
     report:  called after each shard.
 
-    Raises OdpError if no node has what a task needs, and what `encode` raises.
+    Raises OdpError if no node has what an actor needs, and what `encode` raises.
     """
     ray = _import_ray()
     folder = Path(os.path.abspath(out))

@@ -1,10 +1,11 @@
 """The graph of a natural decoder that multiplies 8-bit integers.
 
-The general way (`static_int8`) rounds what each convolution reads. In a dense block, each reads all
-that was written before it, so that most of the time would go into rounding and moving the same
-numbers again and again. Here they are rounded once for a block, to levels that its convolutions
-share, and stay bytes in channels-last order, which is how ONNX Runtime multiplies them. Sums
-between blocks stay in float32, and so do the layers around the blocks, whose rounding is seen.
+The general way (`static_int8`) rounds what each convolution reads and writes. In a dense block,
+each reads all that was written before it, so that most of the time would go into rounding and
+moving the same numbers again. Here, what a dense block reads and what each convolution adds is
+rounded once, to levels that all its convolutions share, and stays bytes in channels-last order, as
+ONNX Runtime multiplies them. The sums of dense blocks stay in float32, and so do the layers around
+the blocks, where rounding would be seen.
 
 Both graphs of a decoder refer to the same weights. `equalise` makes their channels fit the levels.
 """
@@ -103,7 +104,8 @@ class _Writer:
             y = self._node("QLinearLeakyRelu", [y, *own, *shared], y + ".leaky", alpha=SLOPE)
             seen = self._node("Concat", [seen, y], y + ".seen", axis=3)
         y, (step, zero) = self._convolution(seen, shared, last)
-        residual = self._add(name + ".residual", RESIDUAL * self._value(step))
+        residual_step = np.array(RESIDUAL * float(self._value(step)), np.float32)
+        residual = self._add(name + ".residual", residual_step)
         y = self._node("DequantizeLinear", [y, residual, zero], name + ".added")
         return self._node("Add", [x, y], name + ".sum")
 

@@ -2,9 +2,10 @@
 
 What comes out of a leaky ReLU can be divided by a number if the next layers multiply by it: the
 pictures are the same (cross-layer equalisation: Nagel et al., arXiv 1906.04721, section 4.1). All
-that a convolution reads is rounded to the same levels, so that channels with small values would
-lose most of what they say. Each channel is brought halfway, on a logarithmic scale, to the range of
-the others. All the way, the weights would span too wide a range instead.
+that the convolutions of a dense block read is rounded to the same levels, so that channels with
+small values would lose most of what they say. Each channel is brought halfway, on a logarithmic
+scale, to the largest value of the block's input. All the way, the weights would span too wide a
+range instead.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from onedpiece.tokenizer.natural import CHANNELS, SLOPE, NaturalOneDPiece
 
-LEAST = 1e-3  # largest value of a channel that is always 0
+LEAST = 1e-3  # taken as the largest value of a channel that is always 0
 
 
 @torch.no_grad()

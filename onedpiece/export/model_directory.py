@@ -143,7 +143,8 @@ def add_decoder(
 ) -> Model:
     """Add a decoder to a model directory; of the files there, only the manifest changes.
 
-    calibration: as in `export`.
+    calibration: as in `export`. The channels of a natural decoder are scaled, in place, which does
+                 not change its pictures (`equalise`).
 
     Raises ModelError if the module has another token set, the directory is of version 0.1 or lacks
     the decoder that `faithful` names, and OutputError if it has a decoder of this name.
@@ -157,8 +158,9 @@ def add_decoder(
     config = module.config.to_dict()
     decoder = replace(decoder, config=None if config == model.config else config)
     half = model.precision == "float16"
+    calibration = calibration if half else None  # there are no integers in float32
     if calibration is not None and isinstance(module, NaturalOneDPiece):
-        equalise(module, _prefixes(calibration))  # the pictures stay as they are
+        equalise(module, _prefixes(calibration))
     save_decoder(module, model.path / decoder.weights, half)
     weights = [*model.weights[:-1], model.path / decoder.weights]
     _write_decoder(load(module.config, *weights), model.path, decoder, calibration)

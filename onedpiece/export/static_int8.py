@@ -192,9 +192,10 @@ class _Rewriter:
         before = self._dequantised(matrix, matrix + STORED, scales, axis)
         if len(node.input) > 2:
             bias, step = node.input[2], self.steps[node.input[0]][0] * scales
-            levels = (self._value(bias) / step).round().astype(np.int32)
+            bias_levels = (self._value(bias) / step).round().astype(np.int32)
             node.input[2] = bias + ROUNDED
-            before += self._dequantised(bias + ROUNDED, self._add(bias + ".levels", levels), step)
+            stored = self._add(bias + ".levels", bias_levels)
+            before += self._dequantised(bias + ROUNDED, stored, step)
         return before
 
     def _dequantised(

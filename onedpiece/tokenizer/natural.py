@@ -1,9 +1,9 @@
 """The natural decoder: from tokens to a picture that looks real.
 
 The picture that the tokens describe is sampled small, so that it shows no less detail than its
-pixels can hold, and a restoration network paints it four times as large: the generator of
-Real-ESRGAN (Wang et al., arXiv 2107.10833) with fewer blocks, trained to paint what the whole
-network paints (`onedpiece.training.distillation`).
+pixels can hold. A restoration network paints it four times as large: the generator of Real-ESRGAN
+(Wang et al., arXiv 2107.10833) with fewer blocks. `correct` holds the result to what the network
+was shown. The network that ships is not trained; `onedpiece.training.distillation` can train one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from onedpiece.tokenizer.spectral import SpectralQuantizer
 CHANNELS, GROWTH = 64, 32
 RESIDUAL = 0.2  # scale of what a block adds
 SLOPE = 0.2  # of the leaky ReLUs
-SURE = 5  # side of a picture of the colours, which the tokens tell better than the network
-AROUND = 5  # side of the square of pixels between whose darkest and brightest a pixel stays
+SURE = 5  # cells a side whose mean colours come from the tokens, not from the network
+AROUND = 5  # side of the square of small pixels whose darkest and brightest bound a pixel
 
 
 def small_side(num_tokens: int) -> int:

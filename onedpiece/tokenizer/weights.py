@@ -4,7 +4,7 @@ The token set is the part of a module that gives tokens their meaning: everythin
 with `quantize.`. Its bytes never depend on the precision of the rest.
 
 Decoders of the spectral start store large matrices as 8-bit integers, with a scale for each row: a
-quarter of the size for a change of the pictures that cannot be seen (docs/models.md).
+quarter of the size for a small loss (docs/training.md).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SCALE = ".row_scale"
 """Ends the name of the scales, (rows, 1, ...), of a matrix stored as 8-bit integers."""
 
 STEP = 0.15
-"""Distance of these integers, in root mean squares of a row. All 8 bits are used only in rows with
-outliers: the files compress better, and pictures of 256 tokens lose 0.004 dB (docs/training.md).
+"""Distance of these integers, in root mean squares of a row; larger in rows with outliers beyond 8
+bits. Most rows use far fewer than 255 levels, and compress better for it (docs/training.md).
 """
 
 TOKEN_SET = ("quantize.",)

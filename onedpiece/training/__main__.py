@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _add_distillation(verbs: Any) -> None:
-    """The verbs that train a natural decoder."""
+    """The verbs that make a natural decoder, and train one."""
     verb = verbs.add_parser("targets", help="let a teacher paint the training pictures")
     verb.add_argument("targets", type=Path, help="folder to write")
     _add_data(verb)
@@ -118,7 +118,7 @@ def _add_distillation(verbs: Any) -> None:
     verb.add_argument("--model", default="default", help="name or directory of the model")
     verb.set_defaults(do=prune_verb)
 
-    verb = verbs.add_parser("distil", help="train such a decoder to paint like the teacher")
+    verb = verbs.add_parser("distil", help="train a natural decoder to paint like the teacher")
     _add_run(verb)
     verb.add_argument("targets", type=Path, help="folder that `targets` wrote")
     verb.add_argument("--seconds", type=float, required=True, help="how long to train")
@@ -269,6 +269,8 @@ def targets_verb(args: argparse.Namespace) -> None:
 
 
 def prune_verb(args: argparse.Namespace) -> None:
+    if checkpoint.exists(args.run):
+        raise SystemExit(f"{args.run} is a run already")
     start = load_restoration(args.teacher, args.blocks)
     parent = _spectral(args.model)
     decoder = NaturalOneDPiece(replace(parent.config, natural=Natural(len(start.body))))
@@ -304,6 +306,8 @@ def export_verb(args: argparse.Namespace) -> None:
     decoder = new_decoder(args.decoder, args.version)
     decoder = replace(decoder, faithful=args.faithful, source=args.source)
     calibration = None
+    if args.data and not args.cache:
+        raise SystemExit("--data needs --cache")
     if args.data:
         calibration = calibration_tokens(module, Pictures.open(args.data, args.cache))
     if (args.out / MANIFEST).exists():

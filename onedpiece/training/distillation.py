@@ -1,4 +1,4 @@
-"""Train the natural decoder to paint what the teacher paints.
+"""Train a natural decoder to paint what the teacher paints.
 
 The teacher's picture is a function of the tokens, without chance. So plain regression does not
 average over possibilities, which is what makes decoders blur when they are trained against the

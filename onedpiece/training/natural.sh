@@ -7,10 +7,12 @@ set -eu
 runs=$1 model=$2 teacher=$3
 shift 3
 
+grep -qs '"name": "natural"' "$model/model.json" && exit
+
 # The blocks that are missed least are left out (docs/training.md).
-python -m onedpiece.training prune --run "$runs/natural" --teacher "$teacher" --model "$model" \
-    --blocks 0 1 2 3 4 6 8 9 10 12 13 14 15 16 17 19 21 22
-[ -e "$model/decoder-natural.onnx" ] || python -m onedpiece.training export "$model" \
+[ -e "$runs/natural" ] || python -m onedpiece.training prune --run "$runs/natural" \
+    --teacher "$teacher" --model "$model" --blocks 0 1 2 3 4 6 8 9 10 12 13 14 15 16 17 19 21 22
+python -m onedpiece.training export "$model" \
     --run "$runs/natural" --decoder natural --version 2 --faithful repair \
     --cache "$runs/cache" --data "$@" \
     --source "Blocks of Real-ESRGAN x4plus: BSD-3-Clause, Copyright (c) 2021, Xintao Wang"

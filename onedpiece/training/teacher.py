@@ -1,4 +1,4 @@
-"""The teacher of the natural decoder: a network that paints sharp pictures from small blurred ones.
+"""The teacher of natural decoders: a network that paints sharp pictures from small blurred ones.
 
 Any module that maps pixels (B, 3, H, W) in 0..1 to (B, 3, 4H, 4W) will do. This one is Real-ESRGAN
 x4plus (Wang et al., arXiv 2107.10833), from its official weights or from any state dict whose
