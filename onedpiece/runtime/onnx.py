@@ -190,6 +190,8 @@ def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or 0
+    # Planning which buffers share memory takes longer than all the rest of loading, and saves none.
+    options.enable_mem_reuse = False
     # Processors are slow on numbers below 1e-38, of which attention makes many.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
