@@ -111,11 +111,11 @@ def test_products_of_8_bit_integers_round_a_little_more(path, codec):
 
 
 def _difference(path, codec):
-    """Of the decoded picture and the one beside the file, level by level."""
+    """Of the decoded picture and the one of the same name, level by level."""
     file = codec.parse(read(path))
     assert file.header.version == version_of(path)
     decoded = codec.decode(file, realism=0)
-    with Image.open(path.with_suffix(".png")) as expected:
+    with Image.open(VECTORS / "pictures" / f"{path.name}.png") as expected:
         assert (decoded.size, decoded.mode) == (expected.size, expected.mode)
         return np.abs(np.asarray(decoded).astype(int) - np.asarray(expected))
 

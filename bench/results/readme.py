@@ -60,8 +60,8 @@ def main(pictures: Path, out: Path) -> None:
 
     pictures, out: folders that the run was made from, and into.
     """
-    _sheet(pictures, out).save(SHEET, quality=80)
-    _realism_sheet(pictures).save(REALISM_SHEET, quality=80)
+    _sheet(pictures, out).save(SHEET, quality=65)
+    _realism_sheet(pictures).save(REALISM_SHEET, quality=75)
     write_tables()
 
 

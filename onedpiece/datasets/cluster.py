@@ -61,8 +61,9 @@ def encode_on_ray(
     try:
         actors = _room(ray, num_cpus, num_gpus)
         count = before or shards or SHARDS_AN_ACTOR * actors
-        job = (encode, [_absolute(path) for path in inputs], folder, count, num_cpus)
-        results = _results(ray, job, min(actors, count), num_cpus, num_gpus)
+        encoder = (encode, [_absolute(path) for path in inputs], folder, count, num_cpus)
+        needs = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+        results = _results(ray, encoder, count, min(actors, count), needs)
         progress = _sum(ray, results, report)
     finally:
         ray.shutdown()
@@ -92,21 +93,22 @@ class _Encoder:
 
 
 def _results(
-    ray: Any, job: tuple[Any, ...], actors: int, num_cpus: int, num_gpus: float
+    ray: Any, encoder: tuple[Any, ...], shards: int, actors: int, needs: dict[str, float]
 ) -> Iterable[dict[str, Any]]:
-    """What was done in each shard, as they end."""
+    """What was done in each shard, as they end.
+
+    encoder: arguments of `_Encoder`. needs: of an actor.
+    """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    shards = job[3]
     # A reader such as `ray.data.range` would wait for a CPU that the actors hold.
     numbers = ray.data.from_items([{"id": i} for i in range(shards)], override_num_blocks=shards)
     data = numbers.map_batches(
         _Encoder,
-        fn_constructor_args=job,
+        fn_constructor_args=encoder,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
+        **needs,
     )
     results: Iterable[dict[str, Any]] = data.iter_rows()
     return results

@@ -70,6 +70,8 @@ class _Writer:
         self.folder, self.graph, self.ranges = folder, graph, ranges
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.nodes = list[NodeProto]()
+        self.zero = self._add("zero", np.array(0, np.int8))
+        self.residual = self._add("residual", np.array(RESIDUAL, np.float32))
 
     def replace(self, blocks: list[list[Dense]]) -> None:
         start = blocks[0][0][0].input[0]
@@ -91,8 +93,7 @@ class _Writer:
         y = x
         for number, dense in enumerate(block):
             y = self._dense(y, dense, f"{name}.{number}")
-        residual = self._add(name + ".residual", np.array(RESIDUAL, np.float32))
-        y = self._node("Mul", [y, residual], name + ".scaled")
+        y = self._node("Mul", [y, self.residual], name + ".scaled")
         return self._node("Add", [x, y], name + ".sum")
 
     def _dense(self, x: str, dense: Dense, name: str) -> str:
@@ -104,8 +105,8 @@ class _Writer:
             y = self._node("QLinearLeakyRelu", [y, *own, *shared], y + ".leaky", alpha=SLOPE)
             seen = self._node("Concat", [seen, y], y + ".seen", axis=3)
         y, (step, zero) = self._convolution(seen, shared, last)
-        residual_step = np.array(RESIDUAL * float(self._value(step)), np.float32)
-        residual = self._add(name + ".residual", residual_step)
+        scaled = np.asarray(np.float32(RESIDUAL) * self._value(step))
+        residual = self._add(name + ".residual", scaled)
         y = self._node("DequantizeLinear", [y, residual, zero], name + ".added")
         return self._node("Add", [x, y], name + ".sum")
 
@@ -127,8 +128,7 @@ class _Writer:
         own = self._levels(output, *self.ranges[node.output[0]])
         step = self._value(grid[0]) * self._value(weight + SCALE).reshape(-1)
         bias_levels = (self._value(bias) / step).round().astype(np.int32)
-        zero = self._add(weight + ".zero", np.array(0, np.int8))
-        matrix = [weight + STORED, self._row_scales(weight), zero]
+        matrix = [weight + STORED, self._row_scales(weight), self.zero]
         inputs = [x, *grid, *matrix, *own, self._add(bias + ".levels", bias_levels)]
         shape = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
         return self._node("QLinearConv", inputs, output, channels_last=1, **shape), own

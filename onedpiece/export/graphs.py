@@ -81,7 +81,9 @@ def write_graph(
     graph = program.model_proto
     files = [path.parent / name for name in weights]
     point_at_weights(graph, files, lambda name: entries.get(name, ""))
+    # ONNX Runtime infers the shapes itself, and they would be almost half of the file.
     del graph.metadata_props[:]
+    del graph.graph.value_info[:]
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

@@ -101,7 +101,8 @@ def export(
                  ENCODER (with its weights).
     source:      where a published model comes from.
     calibration: tokens of some pictures, (N, 256). The decoder then has a second graph, with
-                 products of 8-bit integers (`static_int8`), in ranges measured on these pictures.
+                 products of 8-bit integers, in ranges measured on these pictures. The channels of
+                 a natural decoder are scaled, in place, which does not change its pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     half = precision == "float16"
@@ -109,7 +110,8 @@ def export(
         save_token_set(model, folder / TOKEN_SET)
     if ENCODER not in keep:
         save_encoder(model, folder / ENCODER_WEIGHTS, half)
-    save_decoder(model, folder / decoder.weights, half)
+    calibration = calibration if half else None  # there are no integers in float32
+    _save_decoder(model, folder / decoder.weights, half, calibration)
     encoder_weights = [name for name in (ENCODER_WEIGHTS,) if (folder / name).exists()]
     weights = [TOKEN_SET, *encoder_weights, decoder.weights]
     model = load(model.config, *(folder / name for name in weights))
@@ -143,8 +145,7 @@ def add_decoder(
 ) -> Model:
     """Add a decoder to a model directory; of the files there, only the manifest changes.
 
-    calibration: as in `export`. The channels of a natural decoder are scaled, in place, which does
-                 not change its pictures (`equalise`).
+    calibration: as in `export`.
 
     Raises ModelError if the module has another token set, the directory is of version 0.1 or lacks
     the decoder that `faithful` names, and OutputError if it has a decoder of this name.
@@ -159,9 +160,7 @@ def add_decoder(
     decoder = replace(decoder, config=None if config == model.config else config)
     half = model.precision == "float16"
     calibration = calibration if half else None  # there are no integers in float32
-    if calibration is not None and isinstance(module, NaturalOneDPiece):
-        equalise(module, _prefixes(calibration))
-    save_decoder(module, model.path / decoder.weights, half)
+    _save_decoder(module, model.path / decoder.weights, half, calibration)
     weights = [*model.weights[:-1], model.path / decoder.weights]
     _write_decoder(load(module.config, *weights), model.path, decoder, calibration)
     return write_manifest(replace(model, decoders=(*model.decoders, decoder)))
@@ -192,6 +191,14 @@ def _write_encoder(model: OneDPiece, path: Path, weights: Sequence[str]) -> None
     graph = _Encoder(model)
     inputs = {"pixels": torch.zeros(EXAMPLES, TILE, TILE, 3, dtype=torch.uint8)}
     write_graph(graph, inputs, ({0: BATCH},), ["tokens"], path, _entries(graph), weights)
+
+
+def _save_decoder(
+    model: OneDPiece, path: Path, half: bool, calibration: NDArray[np.integer] | None
+) -> None:
+    if calibration is not None and isinstance(model, NaturalOneDPiece):
+        equalise(model, _prefixes(calibration))
+    save_decoder(model, path, half)
 
 
 def _write_decoder(

@@ -1,6 +1,7 @@
 """The natural decoder learns to paint what its teacher paints."""
 
 import copy
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from onedpiece.tokenizer.natural import (  # noqa: E402
     resample,
     small_side,
 )
+from onedpiece.training import checkpoint  # noqa: E402
 from onedpiece.training.distillation import Distillation, Plan  # noqa: E402
 from onedpiece.training.features import Scores  # noqa: E402
 from onedpiece.training.own_targets import OwnTargets  # noqa: E402
@@ -237,3 +239,22 @@ class TestTraining:
         assert batch.tokens.shape[1] in LENGTHS
         assert batch.painted.shape == (2, 3, 256, 256)
         begin().run(OwnTargets(natural, pictures), 1)
+
+
+class TestCommand:
+    def test_prune_keeps_blocks_of_the_teacher_and_no_run_is_overwritten(
+        self, tmp_path, monkeypatch, teacher, fitted
+    ):
+        from onedpiece.training import __main__ as command
+
+        monkeypatch.setattr(command, "_spectral", lambda model: fitted)
+        torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
+        arguments = ["--run", tmp_path / "run", "--teacher", tmp_path / "teacher.pt"]
+        arguments += ["--blocks", "0", "2"]
+        monkeypatch.setattr(sys, "argv", ["training", "prune", *map(str, arguments)])
+        command.main()
+        kept = checkpoint.ema_model(tmp_path / "run").restore.body[1].state_dict()
+        for name, value in teacher.body[2].state_dict().items():
+            assert torch.equal(kept[name], value)
+        with pytest.raises(SystemExit, match="is a run already"):
+            command.main()

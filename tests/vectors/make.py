@@ -3,10 +3,11 @@
     tables.json                             entropy tables of the token set A1B2C3, an invented one
     version-2/valid/NAME.odp, NAME.json     files, and all that a reader must find in them
     version-2/invalid/NAME.odp              files that a reader must refuse; errors.json says how
-    version-2/decoded/NAME.odp, NAME.png    files of the default token set, and their pictures
+    version-2/decoded/NAME.odp              files of the default token set
+    pictures/NAME.png                       their pictures, which those of version 1 share
 
 Files of earlier versions, in folders of their own, are frozen: this script does not write them.
-Those of the current version change only by additions. The pictures of all versions change with the
+Those of the current version change only by additions. The pictures change with the
 default model: run this when it does.
 """
 
@@ -348,9 +349,9 @@ def main() -> None:
     for name, data in decoded(codec).items():
         (FOLDER / "decoded" / f"{name}.odp").write_bytes(data)
     onnx_runtime.has_vnni = lambda: False  # pictures without the rounding of integers
-    for path in HERE.glob("version-*/decoded/*.odp"):
+    for path in (FOLDER / "decoded").iterdir():
         picture = codec.decode(path.read_bytes(), realism=0)
-        picture.save(path.with_suffix(".png"), optimize=True)
+        picture.save(HERE / "pictures" / f"{path.stem}.png", optimize=True)
 
 
 if __name__ == "__main__":
