@@ -24,6 +24,9 @@ RUNTIME_FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
 )
 TYPES = {
     ".css": "text/css",
@@ -84,8 +87,7 @@ def site(runtime: Path | None = None) -> dict[str, Path]:
     files = {path.name: path for path in (WEB / "page").iterdir() if path.suffix in TYPES}
     sources = sorted((WEB / "src").rglob("*.js"))
     files |= {f"src/{path.relative_to(WEB / 'src').as_posix()}": path for path in sources}
-    unused = {SEARCH, *(decoder.int8_graph for decoder in model.decoders)}
-    used = [MANIFEST, *(name for name in model.files if name not in unused)]
+    used = [MANIFEST, *(name for name in model.files if name != SEARCH)]
     files |= {f"model/{name}": model.path / name for name in used}
     folder = _runtime_folder(runtime)
     files |= {f"ort/{name}": folder / name for name in RUNTIME_FILES}

@@ -35,7 +35,7 @@ from onedpiece.tiles.grid import Grid
 from onedpiece.tiles.join import join
 from onedpiece.tiles.split import scale, split
 
-BYTES = (250, 300, 350, 400, 500, 700, 1000)  # for 256x256 pixels
+BYTES = (200, 250, 300, 350, 400, 500, 700, 900)  # for 256x256 pixels
 CONVENTIONAL = ("webp", "avif")
 TOKENS = (64, 128, 256)  # of each tile, where filters are compared
 SEAM_TOKENS = (64, 160, 256)  # of each tile

@@ -1,5 +1,6 @@
 """A page of the browser package in headless Chromium, where the machine has what it needs."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ PATIENCE = 120_000  # milliseconds
 
 @pytest.fixture(autouse=True)
 def with_floating_point_numbers(monkeypatch):
-    """Browsers multiply no integers; what they paint is compared with what Python paints."""
+    """Python multiplies no integers here, on any processor."""
     monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
 
 
@@ -35,16 +36,26 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The address of `odp serve`, with a blank page, and .odp files of the vectors besides."""
+    """The address of `odp serve`, with some files more.
+
+    A blank page, .odp files of the vectors, and the model without its graphs of integers in the
+    folder floats/: what these paint differs a little from one machine to the next.
+    """
     from onedpiece.cli import serve
 
     try:
         files = serve.site()
     except OdpError:
         pytest.skip("needs onnxruntime-web: run npm install in web/")
-    blank = tmp_path_factory.mktemp("site") / "blank.html"
-    blank.write_text("<!doctype html><title>blank</title>")
-    files["blank.html"] = blank
+    folder = tmp_path_factory.mktemp("site")
+    files["blank.html"] = folder / "blank.html"
+    files["blank.html"].write_text("<!doctype html><title>blank</title>")
+    in_model = {name for name in files if name.startswith("model/")}
+    files |= {name.replace("model/", "floats/"): files[name] for name in in_model}
+    manifest = json.loads(files["model/model.json"].read_text())
+    manifest["files"] = {k: v for k, v in manifest["files"].items() if not k.startswith("int8-")}
+    files["floats/model.json"] = folder / "model.json"
+    files["floats/model.json"].write_text(json.dumps(manifest))
     for path in (REPOSITORY / "tests/vectors/version-2/decoded").glob("*.odp"):
         files[path.name] = path
     with serve.listen(files, 0) as server:

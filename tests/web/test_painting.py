@@ -8,10 +8,12 @@ import pytest
 from odp_files import parse
 from PIL import Image
 
+PICTURES = Path(__file__).resolve().parents[2] / "bench" / "pictures"
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "version-2" / "decoded"
 
 DECODE = """async ([data, options]) => {
-  const { decode } = await import("/src/paint/decode.js");
+  const { decode, openModel } = await import("/src/paint/decode.js");
+  options.model = openModel(options.model);
   const image = await decode(Uint8Array.from(atob(data), (one) => one.charCodeAt(0)), options);
   let pixels = "";
   for (const level of image.data) pixels += String.fromCharCode(level);
@@ -19,8 +21,9 @@ DECODE = """async ([data, options]) => {
 }"""
 
 STEPS = """async (data) => {
-  const { decodeProgressively } = await import("/src/paint/decode.js");
-  const steps = decodeProgressively(Uint8Array.from(atob(data), (one) => one.charCodeAt(0)));
+  const { decodeProgressively, openModel } = await import("/src/paint/decode.js");
+  const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+  const steps = decodeProgressively(bytes, { model: openModel("/floats/") });
   const found = [];
   for await (const { stage, isLast, image } of steps) {
     let pixels = "";
@@ -49,9 +52,9 @@ def text(data):
     return base64.b64encode(data).decode()
 
 
-def decoded(page, data, **options):
+def decoded(page, data, model="/floats/", **options):
     """The picture, integers (H, W, 4)."""
-    found = page.evaluate(DECODE, [text(data), options])
+    found = page.evaluate(DECODE, [text(data), {"model": model, **options}])
     pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8)
     return pixels.reshape(found["height"], found["width"], 4).astype(int)
 
@@ -69,6 +72,17 @@ def pixels_of(picture):
 def test_a_picture_is_that_of_python_at_every_realism(page, codec, one_tile, realism):
     expected = pixels_of(codec.decode(one_tile, realism=realism))
     assert np.abs(decoded(page, one_tile, realism=realism) - expected).mean() < 0.01
+
+
+def test_products_of_integers_paint_nearly_the_same_picture(page, codec):
+    picture = Image.open(PICTURES / "cat.png").convert("RGB").resize((256, 256))
+    data, original = codec.encode(picture, 256), pixels_of(picture)
+    for realism, most in ((0, 1), (1, 6)):
+        found = decoded(page, data, "/model/", realism=realism)
+        expected = pixels_of(codec.decode(data, realism=realism))
+        assert 0 < np.abs(found - expected).mean() < most
+        errors = [((one - original) ** 2).mean() for one in (found, expected)]
+        assert errors[0] < 1.05 * errors[1]  # 0.2 dB
 
 
 @pytest.mark.parametrize("name", ["two-tiles", "alpha", "grey", "density-2", "overlap", "cut"])

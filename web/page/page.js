@@ -8,11 +8,12 @@ const PREVIEW = 16; // tokens of the placeholder
 const WAIT = 120; // milliseconds after the last move of the slider
 
 const at = (id) => document.getElementById(id);
-const model = openModel("model/", "ort/ort.wasm.min.mjs");
+const modelOn = (runtime) => openModel("model/", `ort/${runtime}`);
 
 /** The picture that is shown: its name and either its pixels and tokens, or its file. */
 let shown = null;
 let work = new AbortController();
+let model = modelOn(at("processor").value);
 
 at("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) open(target.files[0], target.files[0].name);
@@ -44,7 +45,18 @@ at("side").addEventListener("change", () => shown?.blob && open(shown.blob, show
 for (const radio of document.querySelectorAll("[name=realism]")) {
   radio.addEventListener("change", () => show());
 }
+at("processor").addEventListener("change", ({ target }) => {
+  model = modelOn(target.value);
+  show();
+});
+hasGraphicsCard().then((has) => (at("processor-field").hidden = !has));
 at("controls").addEventListener("submit", (event) => event.preventDefault());
+
+/** Whether WebGPU is more than a program on the processor. */
+async function hasGraphicsCard() {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter) && !adapter.info?.isFallbackAdapter;
+}
 
 /** Runs a step of the newest work; what goes wrong with it is shown. */
 async function attempt(step) {

@@ -18,7 +18,8 @@ export class Model {
  * The model in a folder of the server; the same object each time, so that a page loads it once.
  *
  * `folder` has model.json; by default, it is `model/` beside `src/`. `runtime` is the address of
- * `ort.wasm.min.mjs`, beside which its other files lie; by default in `ort/` beside `src/`.
+ * `ort.wasm.min.mjs`, beside which its other files lie; by default in `ort/` beside `src/`. With
+ * `ort.webgpu.min.mjs`, pictures that look real are painted by WebGPU where the browser has it.
  */
 export function openModel(folder?: string, runtime?: string): Model;
 

@@ -18,7 +18,8 @@ const runtimes = new Map();
  * The model in a folder of the server. Called again for the same folder, it is the same object, so
  * that a page loads a model once. Nothing is fetched before it is needed.
  * @param {string} [folder] address of the folder with model.json
- * @param {string} [runtime] address of ort.wasm.min.mjs, beside which its other files lie
+ * @param {string} [runtime] address of ort.wasm.min.mjs, beside which its other files lie; with
+ *   ort.webgpu.min.mjs, pictures that look real are painted by WebGPU where the browser has it
  */
 export function openModel(folder = FOLDER, runtime = RUNTIME) {
   const [base, program] = [new URL(folder, document.baseURI), new URL(runtime, document.baseURI)];
@@ -84,7 +85,7 @@ export class Model {
     const { decoder, faithful } = await this.manifest();
     const names = !faithful || realism > 0 ? [decoder] : [];
     if (faithful && realism < 1) names.push(faithful);
-    await Promise.all(names.map((name) => this.#session(`decoder-${name}`)));
+    await Promise.all(names.map((name) => this.#decoderSession(name)));
   }
 
   /**
@@ -93,36 +94,45 @@ export class Model {
    * @returns {Promise<Uint16Array>}
    */
   async encode(pixels) {
-    const tokens = await this.#run("encoder", { pixels: ["uint8", pixels, [1, 256, 256, 3]] });
+    const session = await this.#session("encoder", "encoder");
+    const tokens = await this.#run(session, "pixels", ["uint8", pixels, [1, 256, 256, 3]]);
     return Uint16Array.from(tokens);
   }
 
-  #decode(name, tokens) {
-    const numbers = Int32Array.from(tokens);
-    return this.#run(`decoder-${name}`, { tokens: ["int32", numbers, [1, numbers.length]] });
+  async #decode(name, tokens) {
+    const session = await this.#decoderSession(name);
+    return this.#run(session, "tokens", ["int32", Int32Array.from(tokens), [1, tokens.length]]);
   }
 
-  /** The numbers that a network gives. One tile goes through at a time. */
-  async #run(graph, inputs) {
-    const session = await this.#session(graph);
-    const { Tensor } = await this.#ort();
-    const tensors = Object.entries(inputs).map(([name, input]) => [name, new Tensor(...input)]);
-    const turn = this.#turn.then(() => session.run(Object.fromEntries(tensors)));
+  /** WASM multiplies integers in half the time. WebGPU does not, and is for natural decoders. */
+  async #decoderSession(name) {
+    const { files, faithful } = await this.manifest();
+    const onGpu = faithful && name !== faithful && (await this.#ort()).hasGpu;
+    const isInt8 = !onGpu && files[`int8-${name}.onnx`];
+    const graph = `${isInt8 ? "int8" : "decoder"}-${name}`;
+    return this.#session(graph, `decoder-${name}`, onGpu ? "webgpu" : "wasm");
+  }
+
+  /** The numbers that a network gives for its input. One tile goes through at a time. */
+  async #run(session, name, input) {
+    const { Tensor } = (await this.#ort()).ort;
+    const turn = this.#turn.then(() => session.run({ [name]: new Tensor(...input) }));
     this.#turn = turn.catch(() => {});
     return (await turn)[session.outputNames[0]].data;
   }
 
-  #session(graph) {
+  /** A network, by the names of its graph and of its file of weights, if it has one. */
+  #session(graph, weightsName, provider = "wasm") {
     return this.#once(graph, async () => {
       const { files } = await this.manifest();
-      const names = [TOKEN_SET, `${graph}.safetensors`].filter((name) => files[name]);
-      const [ort, code, ...weights] = await Promise.all([
+      const names = [TOKEN_SET, `${weightsName}.safetensors`].filter((name) => files[name]);
+      const [{ ort }, code, ...weights] = await Promise.all([
         this.#ort(),
         this.#file(`${graph}.onnx`),
         ...names.map((name) => this.#file(name)),
       ]);
       const externalData = names.map((path, index) => ({ path, data: weights[index] }));
-      const options = { executionProviders: ["wasm"], externalData };
+      const options = { executionProviders: [provider], externalData };
       return ort.InferenceSession.create(code, options).catch(({ message }) => {
         throw new OdpError("no-model", `${graph}.onnx does not load: ${message}`);
       });
@@ -158,11 +168,12 @@ async function loadRuntime(address) {
     throw new OdpError("no-model", `ONNX Runtime Web does not load from ${address}`);
   });
   const { wasm } = ort.env;
+  const hasGpu = address.includes("webgpu") && Boolean(await navigator.gpu?.requestAdapter());
   wasm.wasmPaths = new URL("./", address).href;
-  wasm.proxy = true; // in a worker, so that the page stays alive
+  wasm.proxy = !hasGpu; // in a worker, so that the page stays alive; WebGPU cannot be there
   const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
   wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, cores) : 1;
-  return ort;
+  return { ort, hasGpu };
 }
 
 /** Sorts decoders, the newest last; of the same day, one that looks real is the newer. */
