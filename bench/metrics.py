@@ -43,7 +43,7 @@ def available(lpips: Path | None = None) -> tuple[list[Metric], list[str]]:
     """The metrics that work on this machine, and a line about each that does not.
 
     lpips: folder with the weights of LPIPS-squeeze, in the layout that
-           `onedpiece.training.features.Lpips.load` reads. Without it, the package `lpips` is used
+           `onedpiece.tokenizer.lpips.Lpips.load` reads. Without it, the package `lpips` is used
            if the weights of its AlexNet are on this machine; nothing is downloaded.
 
     Raises FileNotFoundError if weights are missing in that folder.
@@ -103,7 +103,7 @@ def _ssimulacra2() -> Metric:
 
 def _lpips_squeeze(folder: Path) -> Metric:
     """Zhang et al. (arXiv 1801.03924), version 0.1, on SqueezeNet."""
-    from onedpiece.training.features import Lpips
+    from onedpiece.tokenizer.lpips import Lpips
 
     return Metric("lpips_squeeze", "LPIPS (SqueezeNet)", _network_score(Lpips.load(folder)), False)
 

@@ -25,6 +25,7 @@ def encode(
     psnr: options.Psnr = None,
     adaptive: options.Adaptive = False,
     effort: options.Effort = 1,
+    lpips: options.Lpips = None,
     background: options.Background = None,
     metadata: options.Metadata = "none",
     out_dir: options.OutDir = None,
@@ -44,6 +45,8 @@ def encode(
     inputs = Inputs(paths or [], out_dir, files_from, recursive, skip_existing, "pictures")
     report = Report(quiet, json)
     check_streams(inputs, json)
+    if lpips and effort == 1:
+        raise UsageError("--lpips needs --effort 2 or 3")
     target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
     jobs = _plan(inputs)
     return_freed_memory()
@@ -53,7 +56,7 @@ def encode(
     from onedpiece.codec import Codec
 
     with files.silence_c_libraries(), tile_progress(jobs, _count_pixels, report) as advance:
-        codec = Codec(model, device, threads, max_pixels=max_pixels)
+        codec = Codec(model, device, threads, max_pixels=max_pixels, lpips=lpips)
         work = pipeline.Work(
             count_pixels=_count_pixels,
             read=lambda job: _read(job, read_options),

@@ -131,6 +131,15 @@ Effort = Annotated[
         help="Above 1, search for better tokens, which takes seconds per tile.",
     ),
 ]
+Lpips = Annotated[
+    Path | None,
+    Option(
+        "--lpips",
+        metavar="DIR",
+        help="With --effort, search for what looks like the original at realism 1, by LPIPS with "
+        "the weights in this folder.",
+    ),
+]
 DryRun = Annotated[
     bool,
     Option("--dry-run", help="Print counts, bytes and time of the run, and write nothing."),

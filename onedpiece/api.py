@@ -33,6 +33,7 @@ def encode(
     psnr: float | None = None,
     adaptive: bool = False,
     effort: int = 1,
+    lpips: str | os.PathLike[str] | None = None,
     metadata: Iterable[str] = (),
     background: str | tuple[int, int, int] | None = None,
     model: str = DEFAULT,
@@ -50,6 +51,8 @@ def encode(
     adaptive:   give more of the tokens to tiles with more detail; always on with max_bytes, bpp
         and psnr.
     effort:     1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
+    lpips:      folder with the weights of LPIPS-squeeze: the search then looks for what looks like
+        the original when it is decoded with realism 1. Needs PyTorch.
     metadata:   kinds to keep, of "exif", "icc" and "xmp".
     background: colour to put behind transparent pixels, by name, in hexadecimal or as RGB;
         otherwise transparency is kept.
@@ -74,7 +77,7 @@ def encode(
         picture = open_picture(Path(image), options)
     else:
         picture = from_pillow(image, options)
-    codec = _codec(model, device)
+    codec = _codec(model, device, lpips=None if lpips is None else Path(lpips))
     return codec.encode_pictures([picture], target, effort=effort)[0].to_bytes()
 
 
@@ -206,8 +209,8 @@ def _read_file(path: Path, size: int) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _codec(model: str, device: str, decoder: str | None = None) -> Codec:
+def _codec(model: str, device: str, decoder: str | None = None, lpips: Path | None = None) -> Codec:
     """A codec that stays loaded between calls."""
     from onedpiece.codec import Codec
 
-    return Codec(model, device, max_pixels=MAX_SIDE**2, decoder=decoder)
+    return Codec(model, device, max_pixels=MAX_SIDE**2, decoder=decoder, lpips=lpips)

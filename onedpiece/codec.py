@@ -20,12 +20,12 @@ from onedpiece.decoder import Decoder, assemble
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.encoder import Encoder, Progress
 from onedpiece.entropy import Tables
-from onedpiece.errors import ModelError, TruncatedFileWarning
+from onedpiece.errors import ModelError, TruncatedFileWarning, missing_extra
 from onedpiece.images.picture import Picture, visible_psnr
 from onedpiece.images.reader import ReadOptions, from_pillow
 from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find, installed_tables
 from onedpiece.rate_control import Target
-from onedpiece.runtime import Runtime
+from onedpiece.runtime import Proposer, Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
 from onedpiece.runtime.sketch import load_sketcher
 from onedpiece.search import ROUNDS
@@ -41,6 +41,9 @@ class Codec:
     max_pixels: larger pictures are refused.
     decoder: name of the decoder of the tokens; by default, the newest of those installed, or that
         of `model` if it is not the bundled one and its token set is that of the file.
+    lpips: folder with the weights of LPIPS-squeeze: an effort above 1 then looks for tokens with
+        which pictures look more like the original when they are decoded with realism 1, in the
+        place of tokens with less error. Needs PyTorch.
 
     Several threads can use one object. Networks are loaded when they are first needed, so that any
     call can raise DeviceError or ModelError. As a context manager, it drops them in the end.
@@ -56,6 +59,7 @@ class Codec:
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
         decoder: str | None = None,
+        lpips: Path | None = None,
     ) -> None:
         if batch < 1 or (threads is not None and threads < 1):
             raise ValueError("batch and threads must be at least 1")
@@ -64,13 +68,15 @@ class Codec:
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads, self._decoder = device, threads, decoder
+        self._lpips = lpips
+        self._natural_search: Proposer | None = None
         self._runtimes: dict[tuple[Path, str], Runtime] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without its networks, for other processes."""
-        options = (self._device, self._threads, self.batch, self.max_pixels, self._decoder)
-        return Codec, (str(self.model.path), *options)
+        limits = (self._device, self._threads, self.batch, self.max_pixels)
+        return Codec, (str(self.model.path), *limits, self._decoder, self._lpips)
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +93,7 @@ class Codec:
         """Drop the networks. They are loaded again if the codec is used again."""
         with self._lock:
             self._runtimes.clear()
+            self._natural_search = None
 
     def encode(
         self, image: Image.Image, target: Target | int = MAX_TOKENS, *, effort: int = 1
@@ -186,7 +193,9 @@ class Codec:
         if effort > 1 and not self.model.searchable:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
         runtime = self._runtime(self.model)
-        encoder = Encoder(self.model, runtime, self.batch, self._measure_psnr, self._estimate_psnr)
+        proposer = self._search_of_looks(self._lpips) if self._lpips and effort > 1 else runtime
+        measures = self._measure_psnr, self._estimate_psnr
+        encoder = Encoder(self.model, runtime, proposer, self.batch, *measures)
         return encoder.encode(pictures, target, effort, progress)
 
     def decode_pictures(
@@ -225,6 +234,16 @@ class Codec:
 
     def _tables_of(self, key: bytes) -> Tables | None:
         return installed_tables(key, self.model)
+
+    def _search_of_looks(self, lpips: Path) -> Proposer:
+        with self._lock:
+            if self._natural_search is None:
+                try:
+                    from onedpiece.runtime.torch import NaturalSearch
+                except ImportError as error:
+                    raise missing_extra("a search by LPIPS", error) from error
+                self._natural_search = NaturalSearch(self.model, lpips)
+            return self._natural_search
 
     def _runtime(self, model: Model) -> Runtime:
         with self._lock:

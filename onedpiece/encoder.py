@@ -20,7 +20,7 @@ from onedpiece.errors import TargetNotReached
 from onedpiece.images.picture import Picture
 from onedpiece.models.registry import Model
 from onedpiece.rate_control import Target
-from onedpiece.runtime import Runtime
+from onedpiece.runtime import Proposer, Runtime
 from onedpiece.search import ROUNDS, improve
 from onedpiece.tiles.split import scale, split
 
@@ -114,6 +114,7 @@ class _Draft:
 class Encoder:
     """Encodes pictures with one model.
 
+    proposer:     proposes better tokens to a search.
     batch:        tiles that go through a network at once.
     measure_psnr: how a target in decibels is checked.
     estimate_psnr: how densities of the tiles are compared.
@@ -121,6 +122,7 @@ class Encoder:
 
     model: Model
     runtime: Runtime
+    proposer: Proposer
     batch: int
     measure_psnr: MeasurePsnr
     estimate_psnr: EstimatePsnr
@@ -254,7 +256,7 @@ class Encoder:
     ) -> Iterator[np.ndarray]:
         for group in batches(tiles, self.batch):
             pixels, tokens, counts, valid_sizes = map(np.array, zip(*group, strict=True))
-            yield from improve(self.runtime, pixels, tokens, counts, valid_sizes, rounds)
+            yield from improve(self.proposer, pixels, tokens, counts, valid_sizes, rounds)
             if progress:
                 progress(len(group))
 

@@ -1,7 +1,7 @@
 """Better tokens for tiles, by trying: what an `effort` above 1 spends its time on.
 
-The encoder picks tokens without asking the decoder. A runtime proposes exchanges
-(`Runtime.propose`); the most promising ones are made together, and kept where they lower
+The encoder picks tokens without asking the decoder. A proposer names exchanges
+(`Proposer.propose`); the most promising ones are made together, and kept where they lower
 the cost of the tile: its squared error plus a price for its bits.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onedpiece.runtime import Runtime
+from onedpiece.runtime import Proposer
 
 ROUNDS = {1: 0, 2: 4, 3: 12}
 """Effort -> how many times exchanges are tried (docs/benchmarks.md has their gains)."""
@@ -18,7 +18,7 @@ FIRST_SHARE = 0.1  # of a tile's tokens, exchanged together in the first round
 
 
 def improve(
-    runtime: Runtime,
+    proposer: Proposer,
     tiles: np.ndarray,
     tokens: np.ndarray,
     counts: np.ndarray,
@@ -37,13 +37,13 @@ def improve(
     """
     tokens = tokens.copy()
     share = np.full(len(tiles), FIRST_SHARE)
-    cost, codes, gains = runtime.propose(tiles, tokens, counts, valid_size)
+    cost, codes, gains = proposer.propose(tiles, tokens, counts, valid_size)
     for _ in range(rounds):
         chosen = _most_promising(gains, np.maximum(1, share * counts))
         if not chosen.any():
             break
         candidates = np.where(chosen, codes, tokens).astype(np.uint16)
-        new_cost, new_codes, new_gains = runtime.propose(tiles, candidates, counts, valid_size)
+        new_cost, new_codes, new_gains = proposer.propose(tiles, candidates, counts, valid_size)
         better = new_cost < cost
         tokens[better], cost[better] = candidates[better], new_cost[better]
         codes[better], gains[better] = new_codes[better], new_gains[better]

@@ -1,12 +1,17 @@
 """Encoding with more effort: better tokens by trying."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from onedpiece.codec import Codec
 from onedpiece.errors import ModelError, OdpError
 from onedpiece.rate_control import Target
 from onedpiece.search import FIRST_SHARE, improve
+
+PICTURES = Path(__file__).resolve().parents[1] / "bench" / "pictures"
 
 
 class Scripted:
@@ -128,3 +133,45 @@ class TestEncoding:
     def test_published_models_have_no_search(self, installed_paper, make_picture):
         with pytest.raises(ModelError, match="use effort 1"):
             Codec(str(installed_paper.path)).encode(make_picture(), effort=2)
+
+
+class TestSearchOfLooks:
+    """A search that compares natural pictures: `lpips`, a folder of weights."""
+
+    def test_the_picture_looks_more_like_the_original(self, shared, monkeypatch):
+        # The search computes with floating-point numbers: so does the decoder here.
+        monkeypatch.setattr("onedpiece.runtime.onnx.has_vnni", lambda: False)
+        torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+        from onedpiece.tokenizer.lpips import Lpips
+
+        folder = shared / "perceptual"
+        picture = Image.open(PICTURES / "astronaut.png").convert("RGB")
+        codec, distance = Codec(lpips=folder), Lpips.load(folder)
+
+        def look(data, realism):
+            pixels = [np.array(one) for one in (codec.decode(data, realism=realism), picture)]
+            return distance(*(torch.tensor(one).permute(2, 0, 1)[None] / 255 for one in pixels))
+
+        quick, slow = (codec.encode(picture, 256, effort=effort) for effort in (1, 2))
+        assert look(slow, 1) < look(quick, 1)
+        assert len(slow) <= 1.1 * len(quick)
+        assert psnr(smooth(codec, slow), picture) > psnr(smooth(codec, quick), picture) - 0.5
+
+    def test_it_needs_the_weights(self, make_picture, tmp_path):
+        pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+        codec = Codec(lpips=tmp_path)
+        with pytest.raises(ModelError, match="does not have the weights of LPIPS"):
+            codec.encode(make_picture(), 8, effort=2)
+        assert codec.encode(make_picture(), 8) == Codec().encode(make_picture(), 8)
+
+    def test_it_needs_a_natural_decoder(self, make_picture, tmp_path):
+        pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
+        codec = Codec(lpips=tmp_path)
+        codec.model = codec.model.faithful
+        with pytest.raises(ModelError, match="has no natural decoder"):
+            codec.encode(make_picture(), 8, effort=2)
+
+    def test_the_command_line_wants_an_effort(self, odp, make_picture, tmp_path):
+        make_picture().save(tmp_path / "a.png")
+        done = odp("encode", "--lpips", tmp_path, tmp_path / "a.png", tmp_path / "a.odp")
+        assert done.code == 2 and "--lpips needs --effort 2 or 3" in done.stderr

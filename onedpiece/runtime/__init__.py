@@ -10,22 +10,8 @@ import numpy as np
 from onedpiece.models.manifest import DecoderInfo, Model
 
 
-class Runtime(Protocol):
-    """The networks of a model. B is any number of tiles.
-
-    device: the device that is really used, "cpu" or "cuda".
-    """
-
-    device: str
-
-    def encode(self, tiles: np.ndarray) -> np.ndarray:
-        """Tiles, uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) of 0..4095."""
-
-    def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
-        """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255.
-
-        realism: 0 for the least squared error, up to 1 for the most realistic look.
-        """
+class Proposer(Protocol):
+    """Proposes better tokens. B is any number of tiles."""
 
     def propose(
         self,
@@ -43,6 +29,24 @@ class Runtime(Protocol):
 
         Returns costs float32 (B,), codes int32 (B, 256), and gains float32 (B, 256), the expected
         reductions of the cost. For models that are `Model.searchable`.
+        """
+
+
+class Runtime(Proposer, Protocol):
+    """The networks of a model. B is any number of tiles.
+
+    device: the device that is really used, "cpu" or "cuda".
+    """
+
+    device: str
+
+    def encode(self, tiles: np.ndarray) -> np.ndarray:
+        """Tiles, uint8 (B, 256, 256, 3) -> all tokens, uint16 (B, 256) of 0..4095."""
+
+    def decode(self, tokens: np.ndarray, realism: float = 1.0) -> np.ndarray:
+        """The first K tokens, integers (B, K), 1 <= K <= 256 -> float32 (B, 256, 256, 3) in 0..255.
+
+        realism: 0 for the least squared error, up to 1 for the most realistic look.
         """
 
 

@@ -5,14 +5,19 @@ Needs the extra `onedpiece[torch]`.
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from onedpiece.errors import ModelError
 from onedpiece.models.manifest import DecoderInfo, Model
 from onedpiece.runtime import blend
+from onedpiece.tokenizer.lpips import Lpips
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
-from onedpiece.tokenizer.proposals import Proposals
+from onedpiece.tokenizer.proposals import NaturalProposals, Proposals
 from onedpiece.tokenizer.weights import load_installed
 
 
@@ -57,7 +62,45 @@ class TorchRuntime:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not isinstance(self._module, SpectralOneDPiece):
             raise ModelError("only models with a spectral start have a search for better tokens")
-        inputs = (tiles, *(value.astype(np.int32) for value in (tokens, num_tokens, valid_size)))
-        results = Proposals(self._module)(*(torch.tensor(x, device=self.device) for x in inputs))
-        cost, codes, gains = (value.cpu().numpy() for value in results)
-        return cost, codes, gains
+        proposals = Proposals(self._module)
+        return _run(proposals, self.device, tiles, tokens, num_tokens, valid_size)
+
+
+class NaturalSearch:
+    """Proposes tokens with which a picture looks more like the original: a `Proposer`.
+
+    model: an installed model with a natural decoder, whose pictures are compared.
+    lpips: folder with the weights of LPIPS-squeeze (`onedpiece.tokenizer.lpips`).
+
+    Raises ModelError for another model, and if the weights are not there.
+    """
+
+    def __init__(self, model: Model, lpips: Path, device: str = "cpu") -> None:
+        module = load_installed(model)
+        if not isinstance(module, NaturalOneDPiece):
+            raise ModelError(f"{model.name} has no natural decoder, whose pictures LPIPS compares")
+        try:
+            distance = Lpips.load(lpips)
+        except (OSError, RuntimeError, LookupError, pickle.UnpicklingError) as error:
+            raise ModelError(f"{lpips} does not have the weights of LPIPS-squeeze") from error
+        self._proposals = NaturalProposals(module, distance).requires_grad_(False).to(device)
+        self._device = device
+
+    @torch.no_grad()
+    def propose(
+        self,
+        tiles: np.ndarray,
+        tokens: np.ndarray,
+        num_tokens: np.ndarray,
+        valid_size: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _run(self._proposals, self._device, tiles, tokens, num_tokens, valid_size)
+
+
+def _run(
+    proposals: torch.nn.Module, device: str, tiles: np.ndarray, *numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    inputs = (tiles, *(value.astype(np.int32) for value in numbers))
+    results = proposals(*(torch.tensor(x, device=device) for x in inputs))
+    cost, codes, gains = (value.cpu().numpy() for value in results)
+    return cost, codes, gains

@@ -142,8 +142,7 @@ class NaturalOneDPiece(OneDPiece):
 
     def decode(self, tokens: Tensor, num_tokens: Tensor | None = None) -> Tensor:
         if num_tokens is None:
-            small = self.small_picture(tokens)
-            return correct(self.paint(small), small)
+            return self.reconstruct(tokens, self.quantize.codes(tokens))
         pixels = tokens.new_zeros((len(tokens), 3, TILE, TILE), dtype=torch.float32)
         for count in num_tokens.unique().tolist():
             rows = num_tokens == count
@@ -153,6 +152,11 @@ class NaturalOneDPiece(OneDPiece):
     def forward(self, pixels: Tensor, num_tokens: Tensor) -> tuple[Tensor, Tensor]:
         return self.decode(self.encode(pixels), num_tokens), pixels.new_zeros(())
 
+    def reconstruct(self, tokens: Tensor, codes: Tensor) -> Tensor:
+        """Tokens (B, K) and their vectors (B, K, dim) -> pixels (B, 3, 256, 256)."""
+        small = self._small_picture(tokens, codes)
+        return correct(self.paint(small), small)
+
     def paint(self, small: Tensor) -> Tensor:
         """A small picture (B, 3, s, s) -> pixels (B, 3, 256, 256)."""
         return resample(self.restore(small).float(), TILE)
@@ -160,8 +164,10 @@ class NaturalOneDPiece(OneDPiece):
     @torch.no_grad()
     def small_picture(self, tokens: Tensor) -> Tensor:
         """What the network is shown, (B, 3, s, s) with the side s of `small_side`."""
+        return self._small_picture(tokens, self.quantize.codes(tokens))
+
+    def _small_picture(self, tokens: Tensor, codes: Tensor) -> Tensor:
         with torch.autocast(tokens.device.type, enabled=False):
-            codes = self.quantize.codes(tokens)
             coefficients = self.quantize.coefficients(tokens, codes)
             side = small_side(tokens.shape[1])
             basis = _small_basis(self.quantize.shape.frequencies, side, tokens.device)

@@ -1,4 +1,4 @@
-"""Proposals of better tokens, from the gradient of the decoder.
+"""Proposals of better tokens, from the gradient of a decoder.
 
 The encoder chooses tokens by the spectral image alone. Near the tokens of an image, the squared
 error of the decoded image is about linear in their vectors, apart from the energy of the change
@@ -8,23 +8,38 @@ tries the best proposals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from onedpiece.constants import TILE
+from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
+from onedpiece.tokenizer.spectral import SpectralQuantizer
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Decoded and original pixels, (B, 3, 256, 256) in 0..1 -> how different they look, (B,)."""
 
 
-class Proposals(nn.Module):
+WEIGHT = 8000.0
+"""Squared error of a tile that a distance of 1 is worth, as measured (docs/training.md)."""
+
+
+class _Proposals(nn.Module):
     """Cost of the first `num_tokens` tokens of images, and the most promising code of each token.
 
-    The cost is that of the encoder: squared error plus `Spectral.lambda_` for each bit, in units of
+    The cost is an error, which subclasses define, plus `Spectral.lambda_` for each bit, in units of
     the token's scale.
     """
 
-    def __init__(self, model: SpectralOneDPiece) -> None:
-        super().__init__()
-        self.model = model
+    curvature = 1.0
+    """How much the energy of a change costs."""
+
+    @property
+    def quantize(self) -> SpectralQuantizer:
+        """The token set."""
+        raise NotImplementedError
 
     def forward(
         self, pixels: Tensor, tokens: Tensor, num_tokens: Tensor, valid_size: Tensor
@@ -42,16 +57,18 @@ class Proposals(nn.Module):
         """
         tokens = tokens.long()
         vectors, error, gradient = self._linearise(pixels, tokens, num_tokens, valid_size)
-        quantizer = self.model.quantize
+        quantizer = self.quantize
         lambda_, bits = quantizer.shape.lambda_, quantizer.bits()
         energy = quantizer.scale[quantizer.class_id(tokens)].square()  # of a change by 1
-        slope = gradient - 2 * energy[..., None] * vectors
+        curvature = self.curvature * energy
+        slope = gradient - 2 * curvature[..., None] * vectors
         codes, gains, prices, first = [], [], [], 0
         for block, length in enumerate(quantizer.shape.blocks):
             span = slice(first, first + length)
             codebook = quantizer.codebook(block)
-            norms = (codebook * codebook).sum(1) + lambda_ * bits[block]
-            costs = slope[:, span] @ codebook.T + energy[:, span, None] * norms
+            costs = slope[:, span] @ codebook.T
+            costs = costs + curvature[:, span, None] * (codebook * codebook).sum(1)
+            costs = costs + lambda_ * energy[:, span, None] * bits[block]
             best = costs.min(2)
             current = costs.gather(2, tokens[:, span, None])[..., 0]
             codes.append(best.indices.int())
@@ -69,12 +86,72 @@ class Proposals(nn.Module):
         """Vectors of the tokens (B, 256, dim), squared error (B,), and its gradient by them."""
         original = pixels.permute(0, 3, 1, 2).float() / 255
         with torch.enable_grad():
-            vectors = self.model.quantize.codes(tokens).detach().requires_grad_()
-            decoded = self.model.reconstruct(tokens, vectors, num_tokens.long()).clamp(0, 1)
-            difference = (decoded - original).square() * _valid_mask(valid_size)
-            error = difference.flatten(1).sum(1)
+            vectors = self.quantize.codes(tokens).detach().requires_grad_()
+            mask = _valid_mask(valid_size)
+            error = self._error(original, tokens, vectors, num_tokens.long(), mask)
             (gradient,) = torch.autograd.grad(error.sum(), vectors)
         return vectors.detach(), error.detach(), gradient
+
+    def _error(
+        self, original: Tensor, tokens: Tensor, vectors: Tensor, num_tokens: Tensor, mask: Tensor
+    ) -> Tensor:
+        """What is wrong with each image (B,), where the mask (B, 1, 256, 256) is 1."""
+        raise NotImplementedError
+
+
+class Proposals(_Proposals):
+    """Proposals for the least error: the cost is that of the encoder, with the squared error."""
+
+    def __init__(self, model: SpectralOneDPiece) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def quantize(self) -> SpectralQuantizer:
+        return self.model.quantize
+
+    def _error(
+        self, original: Tensor, tokens: Tensor, vectors: Tensor, num_tokens: Tensor, mask: Tensor
+    ) -> Tensor:
+        decoded = self.model.reconstruct(tokens, vectors, num_tokens).clamp(0, 1)
+        return _squared_error(decoded, original, mask)
+
+
+class NaturalProposals(_Proposals):
+    """Proposals for pictures that look real.
+
+    The error is the squared error of the spectral image plus `WEIGHT` times how different the
+    natural decoder's picture looks from the original.
+    """
+
+    curvature = 3.0  # of the distance, too, as measured (docs/training.md)
+
+    def __init__(self, model: NaturalOneDPiece, distance: Distance) -> None:
+        super().__init__()
+        self.model, self.distance = model, distance
+
+    @property
+    def quantize(self) -> SpectralQuantizer:
+        return self.model.quantize
+
+    def _error(
+        self, original: Tensor, tokens: Tensor, vectors: Tensor, num_tokens: Tensor, mask: Tensor
+    ) -> Tensor:
+        quantizer = self.quantize
+        coefficients = quantizer.coefficients(tokens, vectors, num_tokens)
+        spectral = quantizer.synthesise(coefficients, quantizer.basis)
+        painted = torch.cat(
+            [
+                self.model.reconstruct(tokens[row, None, :count], vectors[row, None, :count])
+                for row, count in enumerate(num_tokens.tolist())
+            ]
+        ).clamp(0, 1)
+        looks = self.distance(torch.lerp(original, painted, mask.expand_as(painted)), original)
+        return _squared_error(spectral, original, mask) + WEIGHT * looks
+
+
+def _squared_error(decoded: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+    return ((decoded - original).square() * mask).flatten(1).sum(1)
 
 
 def _valid_mask(valid_size: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from onedpiece.tokenizer.config import CONFIGS, Natural
+from onedpiece.tokenizer.lpips import Lpips
 from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, SpectralOneDPiece, build
 from onedpiece.training import checkpoint, distributed
@@ -27,7 +28,7 @@ from onedpiece.training.entropy import (
     position_entropy,
 )
 from onedpiece.training.evaluate import LENGTHS, Score, evaluate, load_folder, of_bytes, psnr
-from onedpiece.training.features import Lpips, Vgg
+from onedpiece.training.features import Vgg
 from onedpiece.training.fit import fit
 from onedpiece.training.frozen_vq import FrozenVq, initialise
 from onedpiece.training.loop import Trainer

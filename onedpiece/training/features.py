@@ -1,4 +1,4 @@
-"""What frozen networks see: LPIPS-squeeze, VGG-19, and SqueezeNet's classes.
+"""What frozen networks see: VGG-19 and SqueezeNet's classes; beside LPIPS (`tokenizer/lpips.py`).
 
 A decoder trained with LPIPS-squeeze against the original learns faint patterns that lower LPIPS and
 that nobody wants to see (docs/training.md has the numbers). Against what a teacher paints it does
@@ -6,8 +6,6 @@ not, since that is a function of the tokens. The weights are not part of this pr
 a folder with these files:
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
-    lpips_squeeze_v0.1.pt          linear heads lin0 .. lin6 of LPIPS v0.1 (Zhang et al.,
-                                   arXiv 1801.03924)
     vgg19_conv1_1_to_3_4.pt        conv1_1 .. conv3_4 of VGG-19 (Simonyan and Zisserman,
                                    arXiv 1409.1556)
 """
@@ -21,90 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Where features are nearly zero, their direction is noise; this bounds the gradient there.
-EPSILON = 1e-8
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _unit(features: Tensor) -> Tensor:
-    """Scale the channel vector of every position to length 1."""
-    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + EPSILON)
-
-
-class Squeeze(nn.Module):
-    """SqueezeNet 1.1 up to its last fire module; parameters have torchvision's names."""
-
-    POOL_BEFORE = (3, 6, 9)
-    FIRES = (3, 4, 6, 7, 9, 10, 11, 12)
-    OUTPUTS = (4, 7, 9, 10, 11, 12)
-
-    def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.weights = nn.ParameterDict(
-            {name.replace(".", "_"): nn.Parameter(value, False) for name, value in weights.items()}
-        )
-
-    def _conv(self, x: Tensor, name: str, **options: int) -> Tensor:
-        weight, bias = (self.weights[f"features_{name}_{part}"] for part in ("weight", "bias"))
-        return F.relu(F.conv2d(x, weight, bias, **options))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Normalised pixels (B, 3, H, W) -> the seven activations that LPIPS compares."""
-        x = self._conv(x, "0", stride=2)
-        outputs = [x]
-        for layer in self.FIRES:
-            if layer in self.POOL_BEFORE:
-                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-            x = self._conv(x, f"{layer}_squeeze")
-            x = torch.cat(
-                (
-                    self._conv(x, f"{layer}_expand1x1"),
-                    self._conv(x, f"{layer}_expand3x3", padding=1),
-                ),
-                1,
-            )
-            if layer in self.OUTPUTS:
-                outputs.append(x)
-        return outputs
-
-
-class Lpips(nn.Module):
-    """LPIPS-squeeze v0.1: distance of two batches of pictures, one number for each pair."""
-
-    FILES = ("squeezenet1_1_torchvision.pt", "lpips_squeeze_v0.1.pt")
-
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self, network: dict[str, Tensor], heads: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.network = Squeeze({k: v for k, v in network.items() if k.startswith("features.")})
-        self.heads = nn.ParameterList(
-            nn.Parameter(heads[f"lin{i}"].reshape(1, -1, 1, 1), False) for i in range(7)
-        )
-        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
-
-    @classmethod
-    def load(cls, folder: Path) -> Lpips:
-        """Raises FileNotFoundError if a file is missing."""
-        return cls(*(_read(folder / name) for name in cls.FILES))
-
-    def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in 0..1 -> (B,)."""
-        distance = decoded.new_zeros(len(decoded))
-        target = self._features(original)
-        for u, v, head in zip(self._features(decoded), target, self.heads, strict=True):
-            distance = distance + ((u - v).square() * head).sum(1).mean((1, 2))
-        return distance
-
-    def _features(self, pixels: Tensor) -> list[Tensor]:
-        pixels = (pixels * 2 - 1 - self.shift) / self.scale
-        features = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        return [_unit(x) for x in features]
+from onedpiece.tokenizer.lpips import Lpips, Squeeze, read_weights, unit
 
 
 class Scores(nn.Module):
@@ -124,7 +39,7 @@ class Scores(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Scores:
         """Raises FileNotFoundError if the file is missing."""
-        return cls(_read(folder / Lpips.FILES[0]))
+        return cls(read_weights(folder / Lpips.FILES[0]))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B, 1000)."""
@@ -162,7 +77,7 @@ class Vgg(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Vgg:
         """Raises FileNotFoundError if the file is missing."""
-        return cls(_read(folder / cls.FILE))
+        return cls(read_weights(folder / cls.FILE))
 
     def forward(self, decoded: Tensor, original: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in 0..1 -> (B,); gradients flow into `decoded` only."""
@@ -183,7 +98,7 @@ class Vgg(nn.Module):
             weight, bias = (self.weights[f"{name}_{part}"] for part in ("weight", "bias"))
             x = F.relu(F.conv2d(x, weight, bias, padding=1))
             if name in self.OUTPUTS:
-                outputs.append(_unit(x))
+                outputs.append(unit(x))
         return outputs
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onedpiece.training.features import Lpips, Scores, Vgg
+from onedpiece.tokenizer.lpips import Lpips
+from onedpiece.training.features import Scores, Vgg
 
 TERMS = ("l1", "lpips", "vgg", "scores")
 WINDOW = 128  # pixels, side of the square that VGG-19 sees

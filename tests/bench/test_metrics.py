@@ -89,7 +89,7 @@ def test_small_pictures_have_no_ssim(metrics):
 def test_lpips_is_what_torchmetrics_publishes(shared):
     """0.1008 is the example, with seed 123, in the documentation of torchmetrics."""
     torch = pytest.importorskip("torch", reason="needs the torch extra")
-    from onedpiece.training.features import Lpips
+    from onedpiece.tokenizer.lpips import Lpips
 
     torch.manual_seed(123)
     one, other = torch.rand(10, 3, 100, 100), torch.rand(10, 3, 100, 100)

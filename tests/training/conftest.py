@@ -99,6 +99,6 @@ def vgg(weights):
 
 @pytest.fixture(scope="session")
 def lpips(weights):
-    from onedpiece.training.features import Lpips
+    from onedpiece.tokenizer.lpips import Lpips
 
     return Lpips(weights.squeeze, weights.heads)

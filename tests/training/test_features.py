@@ -5,7 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
-from onedpiece.training.features import Lpips, Squeeze, Vgg, random_view  # noqa: E402
+from onedpiece.tokenizer.lpips import Lpips, Squeeze  # noqa: E402
+from onedpiece.training.features import Vgg, random_view  # noqa: E402
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ class TestDistances:
             (tmp_path / missing).unlink()
             with pytest.raises(FileNotFoundError):
                 network.load(tmp_path)
+
+    def test_heads_may_have_the_names_of_the_package_lpips(self, weights, two, tmp_path):
+        torch.save(weights.squeeze, tmp_path / Lpips.FILES[0])
+        distances = []
+        for ending in ("", ".model.1.weight"):
+            heads = {f"{name}{ending}": value for name, value in weights.heads.items()}
+            torch.save(heads, tmp_path / Lpips.FILES[1])
+            distances.append(Lpips.load(tmp_path)(two * 0.9, two))
+        assert torch.equal(*distances)
 
     def test_the_published_lpips_is_reproduced(self, shared):
         """The number is from the reference implementation that is beside the weights."""
