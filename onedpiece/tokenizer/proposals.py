@@ -9,6 +9,7 @@ tries the best proposals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,17 @@ from torch import Tensor, nn
 from onedpiece.constants import TILE
 from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
-from onedpiece.tokenizer.spectral import SpectralQuantizer
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Decoded and original pixels, (B, 3, 256, 256) in 0..1 -> how different they look, (B,)."""
 
+Decoder = TypeVar("Decoder", SpectralOneDPiece, NaturalOneDPiece)
 
 WEIGHT = 8000.0
 """Squared error of a tile that a distance of 1 is worth, as measured (docs/training.md)."""
 
 
-class _Proposals(nn.Module):
+class _Proposals(nn.Module, Generic[Decoder]):
     """Cost of the first `num_tokens` tokens of images, and the most promising code of each token.
 
     The cost is an error, which subclasses define, plus `Spectral.lambda_` for each bit, in units of
@@ -36,10 +37,9 @@ class _Proposals(nn.Module):
     curvature = 1.0
     """How much the energy of a change costs."""
 
-    @property
-    def quantize(self) -> SpectralQuantizer:
-        """The token set."""
-        raise NotImplementedError
+    def __init__(self, model: Decoder) -> None:
+        super().__init__()
+        self.model: Decoder = model
 
     def forward(
         self, pixels: Tensor, tokens: Tensor, num_tokens: Tensor, valid_size: Tensor
@@ -57,7 +57,7 @@ class _Proposals(nn.Module):
         """
         tokens = tokens.long()
         vectors, error, gradient = self._linearise(pixels, tokens, num_tokens, valid_size)
-        quantizer = self.quantize
+        quantizer = self.model.quantize
         lambda_, bits = quantizer.shape.lambda_, quantizer.bits()
         energy = quantizer.scale[quantizer.class_id(tokens)].square()  # of a change by 1
         curvature = self.curvature * energy
@@ -83,10 +83,10 @@ class _Proposals(nn.Module):
     def _linearise(
         self, pixels: Tensor, tokens: Tensor, num_tokens: Tensor, valid_size: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors of the tokens (B, 256, dim), squared error (B,), and its gradient by them."""
+        """Vectors of the tokens (B, 256, dim), error (B,), and its gradient by them."""
         original = pixels.permute(0, 3, 1, 2).float() / 255
         with torch.enable_grad():
-            vectors = self.quantize.codes(tokens).detach().requires_grad_()
+            vectors = self.model.quantize.codes(tokens).detach().requires_grad_()
             mask = _valid_mask(valid_size)
             error = self._error(original, tokens, vectors, num_tokens.long(), mask)
             (gradient,) = torch.autograd.grad(error.sum(), vectors)
@@ -99,16 +99,8 @@ class _Proposals(nn.Module):
         raise NotImplementedError
 
 
-class Proposals(_Proposals):
+class Proposals(_Proposals[SpectralOneDPiece]):
     """Proposals for the least error: the cost is that of the encoder, with the squared error."""
-
-    def __init__(self, model: SpectralOneDPiece) -> None:
-        super().__init__()
-        self.model = model
-
-    @property
-    def quantize(self) -> SpectralQuantizer:
-        return self.model.quantize
 
     def _error(
         self, original: Tensor, tokens: Tensor, vectors: Tensor, num_tokens: Tensor, mask: Tensor
@@ -117,7 +109,7 @@ class Proposals(_Proposals):
         return _squared_error(decoded, original, mask)
 
 
-class NaturalProposals(_Proposals):
+class NaturalProposals(_Proposals[NaturalOneDPiece]):
     """Proposals for pictures that look real.
 
     The error is the squared error of the spectral image plus `WEIGHT` times how different the
@@ -127,17 +119,13 @@ class NaturalProposals(_Proposals):
     curvature = 3.0  # of the distance, too, as measured (docs/training.md)
 
     def __init__(self, model: NaturalOneDPiece, distance: Distance) -> None:
-        super().__init__()
-        self.model, self.distance = model, distance
-
-    @property
-    def quantize(self) -> SpectralQuantizer:
-        return self.model.quantize
+        super().__init__(model)
+        self.distance = distance
 
     def _error(
         self, original: Tensor, tokens: Tensor, vectors: Tensor, num_tokens: Tensor, mask: Tensor
     ) -> Tensor:
-        quantizer = self.quantize
+        quantizer = self.model.quantize
         coefficients = quantizer.coefficients(tokens, vectors, num_tokens)
         spectral = quantizer.synthesise(coefficients, quantizer.basis)
         painted = torch.cat(
