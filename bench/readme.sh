@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the results in bench/results, the tables in README.md and docs/benchmarks.md,
-# docs/overview.jpg, docs/contact-sheet.jpg and docs/realism.jpg:
+# Make the results in bench/results, the tables in README.md, docs/benchmarks.md and
+# docs/model-card.md, docs/overview.jpg, docs/contact-sheet.jpg and docs/realism.jpg:
 #     sh bench/readme.sh PICTURES LPIPS
 # PICTURES: folder of pictures. LPIPS: folder of weights, see `odp bench rd --help`.
 # An interrupted run resumes. After a change of the model or the file format, remove runs/rd and

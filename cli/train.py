@@ -26,7 +26,7 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a decoder for your own pictures (needs the torch extra). A second call resumes.
+    """Train decoders for your own pictures (needs the torch extra). A second call resumes.
 
     The tokens stay those of the model that it starts from: files decode with either.
     """
@@ -43,7 +43,8 @@ def train(
             raise OdpError(f"{source} does not exist")
     name = options.checked_name(out.resolve().name)
     model = finetune(find(start), data, hours, out, name, new_token_set)
+    names = ", ".join(decoder.name for decoder in model.decoders)
     print(
-        f"{out}: decoder {name} of token set {model.token_set.name} ({model.key.hex()}); "
+        f"{out}: {names} of token set {model.token_set.name} ({model.key.hex()}); "
         f"use it with --model {out}"
     )

@@ -1,4 +1,4 @@
-"""Put the results of this folder into README.md and docs/benchmarks.md, and make contact sheets.
+"""Put the results of this folder into the documents, and make contact sheets.
 
     python bench/results/readme.py PICTURES RUN
 
@@ -30,6 +30,7 @@ REPOSITORY = RESULTS.parents[1]
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 BENCHMARKS = DOCS / "benchmarks.md"
+MODEL_CARD = DOCS / "model-card.md"
 SHEET = DOCS / "contact-sheet.jpg"
 REALISM_SHEET = DOCS / "realism.jpg"
 # Faces, writing, foliage, water, buildings, an animal.
@@ -80,6 +81,7 @@ def write_tables() -> None:
         f"LPIPS-squeeze (lower is better):\n\n{lpips}\n\n({versions})"
     )
     _fill_in(README, "summary", _summary(points))
+    _fill_in(MODEL_CARD, "evaluation", _evaluation(points))
     _fill_in(BENCHMARKS, "rates", rates)
     _fill_in(BENCHMARKS, "speed", (RESULTS / "speed.md").read_text().strip())
 
@@ -134,6 +136,22 @@ def _summary(points: dict[str, list[Point]]) -> str:
         for metric, _, digits in SUMMARY:
             for codec in ("odp", FAITHFUL, COMPETITOR):
                 row.append(_cell(_at(points, codec, point.setting), metric, digits))
+        lines.append(_line(row))
+    return "\n".join(lines)
+
+
+def _evaluation(points: dict[str, list[Point]]) -> str:
+    """The scores of `odp`, those of the least error in brackets."""
+    titles = ["tokens", "bytes", "PSNR, dB", "LPIPS-squeeze"]
+    lines = [_line(titles), "|---" * len(titles) + "|"]
+    for point in _by_tokens(points):
+        row = [point.setting.removesuffix(" tokens"), f"{point.bytes:.0f}"]
+        for metric, _, digits in SUMMARY:
+            cells = (
+                _cell(_at(points, codec, point.setting), metric, digits)
+                for codec in ("odp", FAITHFUL)
+            )
+            row.append("{} ({})".format(*cells))
         lines.append(_line(row))
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 The picture that the tokens describe is sampled small, so that it shows no less detail than its
 pixels can hold. A restoration network paints it four times as large: the generator of Real-ESRGAN
 (Wang et al., arXiv 2107.10833) with fewer blocks. `correct` holds the result to what the network
-was shown. The network that ships is not trained; `onedpiece.training.distillation` can train one.
+was shown. `onedpiece.training.distillation` trains it.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from onedpiece.tokenizer.lpips import Lpips
 from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import PaperOneDPiece, SpectralOneDPiece, build
 from onedpiece.training import checkpoint, distributed
+from onedpiece.training.adversary import Adversary
 from onedpiece.training.data import Pictures, shards
-from onedpiece.training.distillation import Distillation, Plan
+from onedpiece.training.distillation import SHARPEN, Distillation, Plan
 from onedpiece.training.distributed import Process
 from onedpiece.training.entropy import (
     all_tokens,
@@ -34,6 +35,7 @@ from onedpiece.training.frozen_vq import FrozenVq, initialise
 from onedpiece.training.loop import Trainer
 from onedpiece.training.objective import FrozenNetworks
 from onedpiece.training.perception import Perception
+from onedpiece.training.photographs import Photographs
 from onedpiece.training.precision import memory_format
 from onedpiece.training.recipe import Recipe
 from onedpiece.training.targets import Targets, make_targets
@@ -112,9 +114,9 @@ def _add_distillation(verbs: Any) -> None:
     verb.add_argument("--device", default="cpu")
     verb.set_defaults(do=targets_verb)
 
-    verb = verbs.add_parser("prune", help="make a natural decoder of some blocks of the teacher")
+    verb = verbs.add_parser("prune", help="make a natural decoder of some blocks of Real-ESRGAN")
     _add_run(verb)
-    verb.add_argument("--teacher", type=Path, required=True, help="weights of Real-ESRGAN x4plus")
+    verb.add_argument("--weights", type=Path, required=True, help="those of Real-ESRGAN x4plus")
     verb.add_argument("--blocks", type=int, nargs="+", help="numbers of the blocks; all by default")
     verb.add_argument("--model", default="default", help="name or directory of the model")
     verb.set_defaults(do=prune_verb)
@@ -122,13 +124,24 @@ def _add_distillation(verbs: Any) -> None:
     verb = verbs.add_parser("distil", help="train a natural decoder to paint like the teacher")
     _add_run(verb)
     verb.add_argument("targets", type=Path, help="folder that `targets` wrote")
+    _add_distil(verb)
+    verb.set_defaults(do=distil_verb)
+
+    verb = verbs.add_parser("sharpen", help="train a natural decoder against a discriminator")
+    _add_run(verb)
+    verb.add_argument("--start", type=Path, required=True, help="folder of its run before")
+    _add_data(verb)
+    _add_distil(verb)
+    verb.set_defaults(do=sharpen_verb)
+
+
+def _add_distil(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seconds", type=float, required=True, help="how long to train")
     verb.add_argument("--batch", type=int, default=4)
     verb.add_argument(
         "--features", type=Path, required=True, help="folder with weights of feature networks"
     )
     verb.add_argument("--device", default="cpu")
-    verb.set_defaults(do=distil_verb)
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
@@ -167,7 +180,7 @@ def fit_verb(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = build(config)
     if isinstance(model, SpectralOneDPiece) and config.spectral:
-        tables = fit(config.spectral, Pictures.open(args.data, args.cache))
+        tables = fit(config.spectral, _pictures(args))
         model.quantize.load_state_dict(tables.state_dict())
     args.run.mkdir(parents=True, exist_ok=True)
     Trainer(args.run, model, Recipe.load("distortion")).save()
@@ -201,7 +214,7 @@ def _train(args: argparse.Namespace, process: Process, device: str) -> None:
     trainer = Trainer.resume(args.run, device, recipe, networks)
     validation = load_folder(args.watch) if args.watch and process.is_main_process else None
     if process.world_size == 1:
-        trainer.measure(Pictures.open(shards(args.data), args.cache))
+        trainer.measure(_pictures(args))
     elif args.follow:
         raise SystemExit("--follow needs a single process")
     trainer.distribute(process)
@@ -231,7 +244,7 @@ def tables_verb(args: argparse.Namespace) -> None:
     model = checkpoint.ema_model(args.run)
     if model.config.spectral is None:
         raise SystemExit("this configuration has no entropy tables")
-    tokens = all_tokens(model, Pictures.open(args.data, args.cache))
+    tokens = all_tokens(model, _pictures(args))
     tables = frequency_tables(tokens, model.config.spectral.blocks)
     checkpoint.replace_tables(args.run, tables)
 
@@ -251,7 +264,7 @@ def evaluate_verb(args: argparse.Namespace) -> None:
 
 
 def entropy_verb(args: argparse.Namespace) -> None:
-    model, pictures = checkpoint.ema_model(args.run), Pictures.open(args.data, args.cache)
+    model, pictures = checkpoint.ema_model(args.run), _pictures(args)
     tokens = all_tokens(model, pictures)
     entropy = position_entropy(tokens)
     print(f"entropy of a token position: {entropy.min():.2f} to {entropy.max():.2f} bits")
@@ -265,14 +278,14 @@ def targets_verb(args: argparse.Namespace) -> None:
     layout = memory_format(torch.device(args.device))
     teacher = load_restoration(args.teacher).to(args.device)
     teacher.to(memory_format=layout)  # type: ignore[call-overload]
-    pictures = Pictures.open(shards(args.data), args.cache)
+    pictures = _pictures(args)
     make_targets(model, teacher, pictures, args.targets, device=args.device)
 
 
 def prune_verb(args: argparse.Namespace) -> None:
     if checkpoint.exists(args.run):
         raise SystemExit(f"{args.run} is a run already")
-    start = load_restoration(args.teacher, args.blocks)
+    start = load_restoration(args.weights, args.blocks)
     parent = _spectral(args.model)
     decoder = NaturalOneDPiece(replace(parent.config, natural=Natural(len(start.body))))
     decoder.quantize.load_state_dict(parent.quantize.state_dict())
@@ -285,6 +298,22 @@ def distil_verb(args: argparse.Namespace) -> None:
     run = Distillation.resume(args.run, perception, args.device)
     run.plan = replace(run.plan, seconds=args.seconds, batch=args.batch)
     run.run(Targets.open(args.targets))
+
+
+def sharpen_verb(args: argparse.Namespace) -> None:
+    start = checkpoint.ema_model(args.start)
+    if not isinstance(start, NaturalOneDPiece):
+        raise SystemExit(f"{args.start} has no natural decoder")
+    if not checkpoint.exists(args.run):
+        plan = replace(SHARPEN, seconds=args.seconds, batch=args.batch)
+        Distillation(args.run, start, plan).save()
+    adversary = Adversary.load(args.features, args.device)
+    run = Distillation.resume(args.run, adversary, args.device)
+    run.run(Photographs(start, _pictures(args), args.device))
+
+
+def _pictures(args: argparse.Namespace) -> Pictures:
+    return Pictures.open(shards(args.data), args.cache)
 
 
 def _spectral(model: str) -> SpectralOneDPiece:
@@ -310,7 +339,7 @@ def export_verb(args: argparse.Namespace) -> None:
     if args.data and not args.cache:
         raise SystemExit("--data needs --cache")
     if args.data:
-        calibration = calibration_tokens(module, Pictures.open(args.data, args.cache))
+        calibration = calibration_tokens(module, _pictures(args))
     if (args.out / MANIFEST).exists():
         print(add_decoder(module, read_model(args.out), decoder, calibration).fingerprint)
     else:

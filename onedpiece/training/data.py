@@ -146,6 +146,11 @@ class Pictures:
             squares.append(square[:, ::-1] if mirror else square)
         return np.stack(squares)
 
+    def random_crops(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """One random crop of each of `size` random pictures, uint8 (size, 256, 256, 3)."""
+        chosen = rng.integers(len(self), size=size)
+        return self.crops(Crops.draw(self.index, chosen, rng))
+
 
 def _build(sources: list[Path], cache: Path, stamp: list[Any], cached: dict[str, Any]) -> None:
     """Decode sources into the cache.

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from onedpiece.tokenizer.lpips import Lpips, Squeeze, read_weights, unit
 
+SQUARE = 128  # pixels, side of what VGG-19 sees of a picture in training
+
 
 class Scores(nn.Module):
     """SqueezeNet's scores of the 1000 classes of ImageNet."""
@@ -47,12 +49,19 @@ class Scores(nn.Module):
         features = self.network(pixels.contiguous(memory_format=torch.channels_last))[-1]
         return F.relu(F.conv2d(features, self.weight, self.bias)).mean((2, 3)).float()
 
+    def distance(self, decoded: Tensor, original: Tensor) -> Tensor:
+        """1 minus the cosine of the scores (scalar); gradients flow into `decoded` only."""
+        with torch.no_grad():
+            known = self(original)
+        return (1 - torch.cosine_similarity(self(decoded), known, 1)).mean().float()
+
 
 class Vgg(nn.Module):
     """Mean squared distance of the directions of three activations of VGG-19."""
 
     FILE = "vgg19_conv1_1_to_3_4.pt"
     OUTPUTS = ("conv1_2", "conv2_2", "conv3_4")
+    CHANNELS = (64, 128, 256)
     POOL_BEFORE = ("conv2_1", "conv3_1")
     LAYERS = (
         "conv1_1",
@@ -83,13 +92,17 @@ class Vgg(nn.Module):
         """Pixels (B, 3, H, W) in 0..1 -> (B,); gradients flow into `decoded` only."""
         distance = decoded.new_zeros(len(decoded))
         with torch.no_grad():
-            target = self._features(original)
-        for u, v in zip(self._features(decoded), target, strict=True):
+            target = self.features(original)
+        for u, v in zip(self.features(decoded), target, strict=True):
             cosine = (u * v).sum(1).mean((1, 2))
             distance = distance + (2 - 2 * cosine) / len(self.OUTPUTS)
         return distance
 
-    def _features(self, pixels: Tensor) -> list[Tensor]:
+    def features(self, pixels: Tensor) -> list[Tensor]:
+        """Pixels (B, 3, H, W) in 0..1 -> the outputs, at a whole, half and quarter of the side.
+
+        The channel vector of every position has length 1.
+        """
         x = (pixels * 255 - self.mean).contiguous(memory_format=torch.channels_last)
         outputs = []
         for name in self.LAYERS:
@@ -100,6 +113,12 @@ class Vgg(nn.Module):
             if name in self.OUTPUTS:
                 outputs.append(unit(x))
         return outputs
+
+
+def random_square(side: int, rng: np.random.Generator) -> tuple[slice, ...]:
+    """Indices of a square of 128 pixels, anywhere in pictures (B, C, side, side)."""
+    top, left = rng.integers(side - SQUARE + 1, size=2)
+    return slice(None), slice(None), slice(top, top + SQUARE), slice(left, left + SQUARE)
 
 
 def random_turn(

@@ -1,7 +1,7 @@
-"""Train a natural decoder on other pictures, without the teacher.
+"""Train a natural decoder on other pictures, without the teacher: self-distillation.
 
-The decoder's own network is the teacher: shown the picture itself made small, it paints better than
-from the small picture that the tokens describe, and that is what it learns to paint from these.
+Shown the picture itself made small, a frozen copy of the decoder paints better than from the small
+picture that the tokens describe. The decoder learns to paint that from the tokens.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import copy
 import numpy as np
 import torch
 
-from onedpiece.tokenizer.natural import NaturalOneDPiece, resample, small_side
-from onedpiece.training.data import Crops, Pictures
-from onedpiece.training.targets import LENGTHS, Batch
+from onedpiece.tokenizer.natural import NaturalOneDPiece, correct, resample, small_side
+from onedpiece.training.data import Pictures
+from onedpiece.training.targets import LENGTHS, Batch, to_tensor
 
 
 class OwnTargets:
@@ -26,9 +26,7 @@ class OwnTargets:
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Random squares of random pictures, with one number of tokens."""
         num_tokens = int(rng.choice(LENGTHS))
-        chosen = rng.integers(len(self._pictures), size=size)
-        squares = self._pictures.crops(Crops.draw(self._pictures.index, chosen, rng))
-        pixels = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
+        pixels = to_tensor(self._pictures.random_crops(size, rng))
         small = resample(pixels, small_side(num_tokens)).clamp(0, 1)
         tokens = self._teacher.encode(pixels)[:, :num_tokens]
-        return Batch(tokens, self._teacher.paint(small).clamp(0, 1))
+        return Batch(tokens, correct(self._teacher.paint(small), small).clamp(0, 1))

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from onedpiece.tokenizer.lpips import Lpips
-from onedpiece.training.features import Scores, Vgg
-
-TERMS = ("l1", "lpips", "vgg", "scores")
-WINDOW = 128  # pixels, side of the square that VGG-19 sees
+from onedpiece.training.features import Scores, Vgg, random_square
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,14 @@ class Perception:
         """Losses (scalars) by name. All pictures are (B, 3, 256, 256) in 0..1."""
         terms = {"lpips": self.lpips(decoded, painted).mean().float()}
         if original is not None:
-            top, left = rng.integers(original.shape[-1] - WINDOW + 1, size=2)
-            square = slice(None), slice(None), slice(top, top + WINDOW), slice(left, left + WINDOW)
+            square = random_square(original.shape[-1], rng)
             terms["vgg"] = self.vgg(decoded[square], original[square]).mean().float()
-            with torch.no_grad():
-                known = self.scores(original)
-            cosine = torch.cosine_similarity(self.scores(decoded), known, 1)
-            terms["scores"] = (1 - cosine).mean().float()
+            terms["scores"] = self.scores.distance(decoded, original)
         return terms
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing here is trained."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing here is trained."""

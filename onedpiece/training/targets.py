@@ -30,7 +30,7 @@ from onedpiece.training.precision import autocast
 from onedpiece.training.teacher import Teacher, teach
 
 LENGTHS = (256, 64, 16, 128, 256, 48, 192, 32, 256, 96, 128, 64, 24)
-"""Numbers of tokens; each batch has one of them in turn."""
+"""Numbers of tokens: `make_targets` takes them in turn, training draws one for each batch."""
 
 BATCH = 8
 SAVE_BATCHES = 16
@@ -84,8 +84,8 @@ class Targets:
         rows = rng.choice(alike, size, replace=len(alike) < size)
         return Batch(
             tokens=torch.from_numpy(self.tokens[rows, :num_tokens].astype(np.int64)),
-            painted=_pixels(self.painted[rows]),
-            original=None if is_drawing else _pixels(self.original[rows]),
+            painted=to_tensor(self.painted[rows]),
+            original=None if is_drawing else to_tensor(self.original[rows]),
         )
 
 
@@ -141,7 +141,7 @@ def _is_grey(i: int) -> bool:
     return i // BATCH % GREY_EVERY == GREY_EVERY // 2
 
 
-def _pixels(pictures: NDArray[np.uint8]) -> Tensor:
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 (B, 256, 256, 3) -> (B, 3, 256, 256) in 0..1."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
 

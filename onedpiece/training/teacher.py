@@ -1,9 +1,9 @@
-"""The teacher of natural decoders: a network that paints sharp pictures from small blurred ones.
+"""Real-ESRGAN: what the natural decoder starts from, and a teacher of smaller ones.
 
-Any module that maps pixels (B, 3, H, W) in 0..1 to (B, 3, 4H, 4W) will do. This one is Real-ESRGAN
-x4plus (Wang et al., arXiv 2107.10833), from its official weights or from any state dict whose
-tensors are in the same order. It is BSD-3-Clause, Copyright (c) 2021 Xintao Wang: a decoder that
-starts from it carries that notice.
+Any module that maps pixels (B, 3, H, W) in 0..1 to (B, 3, 4H, 4W) will do as a teacher. This one is
+Real-ESRGAN x4plus (Wang et al., arXiv 2107.10833), from its official weights or from any state dict
+whose tensors are in the same order. It is BSD-3-Clause, Copyright (c) 2021 Xintao Wang: a decoder
+that starts from it carries that notice.
 """
 
 from __future__ import annotations

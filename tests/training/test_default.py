@@ -60,13 +60,13 @@ def test_an_interrupted_run_resumes(run_script):
 
 
 def test_the_natural_decoder_is_added_once(tmp_path, run_script):
-    """natural.sh: prune and export; a model that has the decoder keeps it."""
+    """natural.sh: prune, sharpen and export; a model that has the decoder keeps it."""
     script, model = SCRIPT.with_name("natural.sh"), tmp_path / "model"
-    arguments = [tmp_path, model, "teacher.pt", "a.tar"]
+    arguments = [tmp_path, model, "teacher.pt", "features", "a.tar"]
     status, steps = run_script(script=script, arguments=arguments)
     assert status == 0
-    assert [step.split()[0] for step in steps] == ["prune", "export"]
-    assert "--decoder natural --version 2 --faithful repair" in steps[-1]
+    assert [step.split()[0] for step in steps] == ["prune", "sharpen", "export"]
+    assert "--decoder natural --version 3 --faithful repair" in steps[-1]
     model.mkdir()
     (model / "model.json").write_text(json.dumps({"decoders": [{"name": "natural"}]}))
     assert run_script(script=script, arguments=arguments) == (0, [])

@@ -20,10 +20,12 @@ from onedpiece.tokenizer.natural import (  # noqa: E402
     small_side,
 )
 from onedpiece.training import checkpoint  # noqa: E402
+from onedpiece.training.adversary import ALONE, Adversary  # noqa: E402
 from onedpiece.training.distillation import Distillation, Plan  # noqa: E402
 from onedpiece.training.features import Scores  # noqa: E402
 from onedpiece.training.own_targets import OwnTargets  # noqa: E402
 from onedpiece.training.perception import Perception  # noqa: E402
+from onedpiece.training.photographs import Photographs  # noqa: E402
 from onedpiece.training.targets import BATCH, LENGTHS, Targets, make_targets  # noqa: E402
 from onedpiece.training.teacher import (  # noqa: E402
     load_restoration,
@@ -56,12 +58,12 @@ def targets(tmp_path_factory, fitted, teacher, pictures):
 def begin(tmp_path, natural):
     """Begins or continues a run."""
 
-    def begin(name="run", perception=None):
+    def begin(name="run", losses=None):
         folder = tmp_path / name
         if folder.exists():
-            return Distillation.resume(folder, perception)
+            return Distillation.resume(folder, losses)
         plan = Plan(seconds=1e6, batch=2, warmup_steps=1)
-        return Distillation(folder, copy.deepcopy(natural), plan, perception)
+        return Distillation(folder, copy.deepcopy(natural), plan, losses)
 
     return begin
 
@@ -200,9 +202,10 @@ class TestTraining:
     def test_the_student_comes_nearer_to_the_teacher(self, begin, targets):
         run, rng = begin(), np.random.default_rng(0)
         batch = targets.batch(4, rng)
-        first = run.train_step(batch, rng)["l1"]
+        name = "l1_alone" if batch.original is None else "l1"
+        first = run.train_step(batch, rng)[name]
         for _ in range(30):
-            last = run.train_step(batch, rng)["l1"]
+            last = run.train_step(batch, rng)[name]
         assert last < first
 
     def test_networks_compare_with_the_teacher_and_with_the_original(
@@ -210,11 +213,11 @@ class TestTraining:
     ):
         perception = Perception(lpips, vgg, Scores(weights.squeeze))
         batch = targets.batch(2, np.random.default_rng(0))
-        run = begin(perception=perception)
+        run = begin(losses=perception)
         terms = run.train_step(batch, np.random.default_rng(0))
-        assert set(terms) == {"l1", "lpips", "vgg", "scores"}
+        assert set(terms) == {"l1", "original", "lpips", "vgg", "scores"}
         terms = run.train_step(replace(batch, original=None), np.random.default_rng(0))
-        assert set(terms) == {"l1", "lpips"}
+        assert set(terms) == {"l1_alone", "lpips"}
 
     def test_a_resumed_run_is_the_run_that_did_not_stop(self, begin, targets):
         whole = begin("whole")
@@ -225,7 +228,7 @@ class TestTraining:
         parts.run(targets, 4)
         for name, value in whole.student.state_dict().items():
             assert torch.allclose(parts.student.state_dict()[name], value, atol=1e-6)
-            assert torch.allclose(parts.ema[name], whole.ema[name], atol=1e-6)
+            assert torch.allclose(parts.ema.weights[name], whole.ema.weights[name], atol=1e-6)
 
     def test_the_token_set_is_not_trained(self, begin, targets):
         run = begin()
@@ -241,6 +244,70 @@ class TestTraining:
         begin().run(OwnTargets(natural, pictures), 1)
 
 
+class TestDiscriminator:
+    @pytest.fixture
+    def adversary(self, weights, vgg):
+        def adversary():
+            torch.manual_seed(0)
+            return Adversary(vgg, Scores(weights.squeeze))
+
+        return adversary
+
+    def test_it_learns_to_tell_pictures_from_photographs(self, adversary):
+        adversary, rng = adversary(), np.random.default_rng(0)
+        real = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+        flat = real.mean((2, 3), keepdim=True).expand_as(real)
+        for _ in range(ALONE):
+            assert set(adversary.terms(flat, flat, real, rng=rng)) == {"scores"}
+        of_real, of_flat = (
+            adversary.terms(seen, seen, real, rng=rng)["adversarial"].item()
+            for seen in (real, flat)
+        )
+        assert of_real < of_flat
+
+    def test_the_decoder_learns_from_it_when_it_has_learned(self, adversary, natural, pictures):
+        adversary, rng = adversary(), np.random.default_rng(0)
+        adversary.step = ALONE
+        decoded = torch.rand(1, 3, 256, 256, requires_grad=True)
+        loss = adversary.terms(decoded, decoded, torch.rand(1, 3, 256, 256), rng=rng)["adversarial"]
+        loss.backward()
+        assert decoded.grad.abs().sum() > 0
+
+    def test_drawings_are_not_judged(self, adversary):
+        drawing = torch.rand(1, 3, 256, 256)
+        assert adversary().terms(drawing, drawing, rng=np.random.default_rng(0)) == {}
+
+    def test_a_resumed_run_is_the_run_that_did_not_stop(
+        self, begin, natural, pictures, adversary, monkeypatch
+    ):
+        monkeypatch.setattr("onedpiece.training.adversary.ALONE", 1)
+        photographs = Photographs(natural, pictures)
+        whole = begin("whole", adversary())
+        whole.run(photographs, 4)
+        begin("parts", adversary()).run(photographs, 2)
+        parts = begin("parts", adversary())
+        assert parts.losses.step > 0
+        parts.run(photographs, 4)
+        for name, value in whole.student.state_dict().items():
+            assert torch.allclose(parts.student.state_dict()[name], value, atol=1e-6)
+
+    def test_photographs_come_with_what_the_decoder_painted(self, natural, pictures):
+        photographs = Photographs(natural, pictures)
+        batches = [photographs.batch(2, np.random.default_rng(seed)) for seed in range(12)]
+        photos = [batch for batch in batches if batch.original is not None]
+        assert 0 < len(photos) < len(batches)
+        with torch.no_grad():
+            painted = natural.decode(photos[0].tokens).clamp(0, 1)
+        assert (photos[0].painted - painted).abs().mean() < 0.01  # it may be of bfloat16
+
+    def test_a_drawing_is_to_be_painted_as_it_is(self, natural, pictures):
+        photographs = Photographs(natural, pictures)
+        batches = (photographs.batch(2, np.random.default_rng(seed)) for seed in range(50))
+        drawing = next(batch for batch in batches if batch.original is None)
+        expected = natural.encode(drawing.painted)[:, : drawing.tokens.shape[1]]
+        assert torch.equal(drawing.tokens, expected)
+
+
 class TestCommand:
     def test_prune_keeps_blocks_of_the_teacher_and_no_run_is_overwritten(
         self, tmp_path, monkeypatch, teacher, fitted
@@ -249,7 +316,7 @@ class TestCommand:
 
         monkeypatch.setattr(command, "_spectral", lambda model: fitted)
         torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
-        arguments = ["--run", tmp_path / "run", "--teacher", tmp_path / "teacher.pt"]
+        arguments = ["--run", tmp_path / "run", "--weights", tmp_path / "teacher.pt"]
         arguments += ["--blocks", "0", "2"]
         monkeypatch.setattr(sys, "argv", ["training", "prune", *map(str, arguments)])
         command.main()
