@@ -3,9 +3,8 @@
     python -m onedpiece.bench.ablations.realism FOLDER LPIPS [TEACHER]
 
 FOLDER holds pictures, of which the central squares are used; LPIPS is the folder of weights that
-`odp bench rd --lpips` reads. With TEACHER, the weights of Real-ESRGAN x4plus, what the teacher of
-the natural decoder paints is judged in the same way. WebP files are at most as large as those of
-`odp`.
+`odp bench rd --lpips` reads. With TEACHER, the weights of Real-ESRGAN x4plus, what that network
+paints is judged in the same way. WebP files are at most as large as those of `odp`.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def main(folder: Path, lpips: Path, teacher: Path | None = None) -> None:
             decoded = codec.decode_many(files)
             print_line(str(tokens), f"realism {amount:g}", *scores(decoded))
             if amount == 0 and teacher:
-                print_line(str(tokens), "teacher", *scores(_taught(decoded, tokens, teacher)))
+                print_line(str(tokens), "Real-ESRGAN", *scores(_taught(decoded, tokens, teacher)))
         pairs = zip(pictures, files, strict=True)
         webp = [webp_picture(picture.pixels, len(file)) for picture, file in pairs]
         written = [pixels for pixels in webp if pixels is not None]
