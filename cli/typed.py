@@ -24,7 +24,7 @@ VERBS = {
     "placeholder": "Print pictures in a few bytes as data URIs for web pages, one a line.",
     "dataset": "Encode many pictures into Parquet files of tokens (needs the datasets extra).",
     "models": "List (the default), download, import, tune, export and remove models.",
-    "train": "Train a decoder for your own pictures (needs the torch extra).",
+    "train": "Train decoders for your own pictures (needs the torch extra).",
     "serve": "Show the demo page: encode and decode in the browser, beside WebP.",
     "doctor": "Check ONNX Runtime, CUDA and cuDNN, the models, and decode on each device.",
     "analyze": "Measure how much, and where, each token changes the picture.",
