@@ -1,9 +1,6 @@
-"""What frozen networks see: VGG-19 and SqueezeNet's classes; beside LPIPS (`tokenizer/lpips.py`).
+"""What frozen networks see: features of VGG-19, and SqueezeNet's scores of classes.
 
-A decoder trained with LPIPS-squeeze against the original learns faint patterns that lower LPIPS and
-that nobody wants to see (docs/training.md has the numbers). Against what a teacher paints it does
-not, since that is a function of the tokens. The weights are not part of this project; `load` takes
-a folder with these files:
+The weights are not part of this project; `load` takes a folder with these files:
 
     squeezenet1_1_torchvision.pt   torchvision's SqueezeNet 1.1 (Iandola et al., arXiv 1602.07360)
     vgg19_conv1_1_to_3_4.pt        conv1_1 .. conv3_4 of VGG-19 (Simonyan and Zisserman,
@@ -121,36 +118,23 @@ def random_square(side: int, rng: np.random.Generator) -> tuple[slice, ...]:
     return slice(None), slice(None), slice(top, top + SQUARE), slice(left, left + SQUARE)
 
 
-def random_turn(
-    decoded: Tensor, original: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Turn both batches (B, 3, H, H) by a multiple of 90 degrees and perhaps mirror them.
-
-    Both change in the same way.
-    """
-    turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-
-    def turn(pixels: Tensor) -> Tensor:
-        pixels = pixels.rot90(turns, (2, 3))
-        return pixels.flip(3) if mirror else pixels
-
-    return turn(decoded), turn(original)
-
-
 def random_view(
     decoded: Tensor, original: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`random_turn`, then shrink both batches and permute their colours in the same way.
+    """Turn, mirror and shrink both batches (B, 3, H, H) and permute their colours, at random.
+
+    Both change in the same way.
 
     A pattern that fits the grid of a network lowers its distance. Random views move the grid at
     every step (E-LPIPS: Kettunen et al., arXiv 1906.03973).
     """
     size = int(rng.integers(original.shape[-1] // 2, original.shape[-1] + 1))
     colours = rng.permutation(3).tolist()
+    turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
-    def shrink(pixels: Tensor) -> Tensor:
-        permuted = pixels[:, colours]
-        return F.interpolate(permuted, (size, size), mode="bilinear", antialias=True)
+    def view(pixels: Tensor) -> Tensor:
+        pixels = pixels.rot90(turns, (2, 3))[:, colours]
+        pixels = pixels.flip(3) if mirror else pixels
+        return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
 
-    decoded, original = random_turn(decoded, original, rng)
-    return shrink(decoded), shrink(original)
+    return view(decoded), view(original)

@@ -1,5 +1,8 @@
 """How far a painted picture is from the teacher's and from the original, as frozen networks see it.
 
+LPIPS-squeeze compares with what the teacher painted. Against the original, decoders learn faint
+patterns that lower LPIPS and that nobody wants to see (docs/training.md has the numbers).
+
 VGG-19 and SqueezeNet learned to tell objects apart. What brings their view of a painted picture
 nearer to that of the original makes it more recognisable to other networks, too (docs/training.md
 has the numbers, by a network that no loss here has seen).
