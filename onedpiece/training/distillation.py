@@ -32,7 +32,7 @@ FEW = 64  # tokens, up to which the discriminator has its full weight
 
 
 class Source(Protocol):
-    """Where pairs of tokens and pictures come from: `Targets`, `Photographs` or `OwnTargets`."""
+    """Where pairs of tokens and pictures come from: `Targets` or `Photographs`."""
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Pictures with equally many tokens."""

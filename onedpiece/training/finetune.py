@@ -14,18 +14,18 @@ from onedpiece.tokenizer.natural import NaturalOneDPiece
 from onedpiece.tokenizer.onedpiece import OneDPiece, SpectralOneDPiece
 from onedpiece.tokenizer.weights import load, load_installed, save
 from onedpiece.training import checkpoint
+from onedpiece.training.adversary import Adversary, Patches
 from onedpiece.training.data import Pictures
-from onedpiece.training.distillation import Distillation, Plan
+from onedpiece.training.distillation import SHARPEN, Distillation
 from onedpiece.training.entropy import calibration_tokens, refit_tables
 from onedpiece.training.loop import Trainer
-from onedpiece.training.own_targets import OwnTargets
+from onedpiece.training.photographs import Photographs
 from onedpiece.training.recipe import Recipe
 
 LEARNING_RATE = 2e-4  # a quarter of that of training from scratch
 ENCODER_LEARNING_RATE = 1e-4  # like the next, as large beside it as in training from scratch
 CODEBOOK_LEARNING_RATE = 5e-6
 NATURAL_FRACTION = 1 / 3  # of the time
-NATURAL_LEARNING_RATE = 5e-5
 NATURAL = "natural"  # folder of that decoder's run, with two files besides
 ORIGINAL, SOURCE = "original.safetensors", "source.txt"
 KEPT = "kept"  # folder with token set and encoder, if these stay
@@ -93,8 +93,8 @@ def _start(model: Model, hours: float, run: Path, new_token_set: bool) -> Traine
         fraction -= NATURAL_FRACTION
         natural = load_installed(model)
         assert isinstance(natural, NaturalOneDPiece)
-        plan = Plan(NATURAL_FRACTION * 3600 * hours, learning_rate=NATURAL_LEARNING_RATE)
-        Distillation(run / NATURAL, natural, plan).save()
+        plan = replace(SHARPEN, seconds=NATURAL_FRACTION * 3600 * hours)
+        Distillation(run / NATURAL, natural, plan, Adversary(Patches())).save()
         save(natural, run / NATURAL / ORIGINAL, half=False)
         (run / NATURAL / SOURCE).write_text(model.decoder.source, encoding="utf-8")
     recipe = Recipe(
@@ -129,12 +129,12 @@ def _retrain_natural(run: Path, tuned: OneDPiece, pictures: Pictures) -> Natural
     """Train the natural decoder, if there is one, with the tokens of the tuned model."""
     if not checkpoint.exists(run / NATURAL):
         return None
-    training = Distillation.resume(run / NATURAL)
+    training = Distillation.resume(run / NATURAL, Adversary(Patches()))
     shipped = load(training.student.config, run / NATURAL / ORIGINAL)
     assert isinstance(tuned, SpectralOneDPiece) and isinstance(shipped, NaturalOneDPiece)
     for decoder in (shipped, training.student):
         decoder.quantize.load_state_dict(tuned.quantize.state_dict())
-    training.run(OwnTargets(shipped, pictures))
+    training.run(Photographs(shipped, pictures))
     natural = checkpoint.ema_model(run / NATURAL)
     assert isinstance(natural, NaturalOneDPiece)
     return natural

@@ -20,10 +20,14 @@ from onedpiece.tokenizer.natural import (  # noqa: E402
     small_side,
 )
 from onedpiece.training import checkpoint  # noqa: E402
-from onedpiece.training.adversary import ALONE, Adversary  # noqa: E402
+from onedpiece.training.adversary import (  # noqa: E402
+    ALONE,
+    Adversary,
+    Patches,
+    Vgg19Heads,
+)
 from onedpiece.training.distillation import Distillation, Plan  # noqa: E402
 from onedpiece.training.features import Scores  # noqa: E402
-from onedpiece.training.own_targets import OwnTargets  # noqa: E402
 from onedpiece.training.perception import Perception  # noqa: E402
 from onedpiece.training.photographs import Photographs  # noqa: E402
 from onedpiece.training.targets import BATCH, LENGTHS, Targets, make_targets  # noqa: E402
@@ -236,30 +240,25 @@ class TestTraining:
         run.run(targets, 2)
         assert torch.equal(run.student.quantize.codebooks, before)
 
-    def test_without_a_teacher_the_decoder_learns_from_itself(self, begin, natural, pictures):
-        batch = OwnTargets(natural, pictures).batch(2, np.random.default_rng(0))
-        assert batch.original is None
-        assert batch.tokens.shape[1] in LENGTHS
-        assert batch.painted.shape == (2, 3, 256, 256)
-        begin().run(OwnTargets(natural, pictures), 1)
-
 
 class TestDiscriminator:
-    @pytest.fixture
-    def adversary(self, weights, vgg):
+    @pytest.fixture(params=["VGG-19", "patches"])
+    def adversary(self, request, weights, vgg):
         def adversary():
             torch.manual_seed(0)
-            return Adversary(vgg, Scores(weights.squeeze))
+            if request.param == "patches":
+                return Adversary(Patches())
+            return Adversary(Vgg19Heads(vgg), Scores(weights.squeeze))
 
         return adversary
 
     def test_it_learns_to_tell_pictures_from_photographs(self, adversary, monkeypatch):
-        monkeypatch.setattr("onedpiece.training.adversary.ALONE", 4)
+        monkeypatch.setattr("onedpiece.training.adversary.ALONE", 16)
         adversary, rng = adversary(), np.random.default_rng(0)
         real = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
         flat = real.mean((2, 3), keepdim=True).expand_as(real)
-        for _ in range(4):
-            assert set(adversary.terms(flat, flat, real, rng=rng)) == {"scores"}
+        for _ in range(16):
+            assert "adversarial" not in adversary.terms(flat, flat, real, rng=rng)
         of_real, of_flat = (
             adversary.terms(seen, seen, real, rng=rng)["adversarial"].item()
             for seen in (real, flat)
