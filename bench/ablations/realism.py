@@ -25,6 +25,7 @@ from onedpiece.bench.recognition import Judge
 LENGTHS = (16, 32, 64, 128, 256)
 AMOUNTS = (0.0, 0.5, 1.0)
 METRICS = ("psnr", "ssim", "lpips_squeeze")
+COLUMNS = ("PSNR", "SSIM", "LPIPS", "EfficientNet-Lite1", "same class")
 
 Pixels = list[np.ndarray]
 Scores = Callable[[Pixels], list[str]]
@@ -34,9 +35,9 @@ def main(folder: Path, lpips: Path, teacher: Path | None = None) -> None:
     """Print a table: for each number of tokens, the scores of each realism and of the others."""
     pictures = [read(path, Protocol.paper) for path in sorted(folder.iterdir())]
     codecs = {amount: Odp(device="auto", realism=amount) for amount in AMOUNTS}
-    scores = _scores([picture.pixels for picture in pictures], lpips)
-    print_line("tokens", "picture", "PSNR", "SSIM", "LPIPS", "EfficientNet-Lite1", "same class")
-    print_line(*["---"] * 7)
+    scores = scores_of([picture.pixels for picture in pictures], lpips)
+    print_line("tokens", "picture", *COLUMNS)
+    print_line(*["---"] * (2 + len(COLUMNS)))
     for tokens in LENGTHS:
         files = codecs[0.0].encode_many(pictures, tokens)
         for amount, codec in codecs.items():
@@ -51,8 +52,8 @@ def main(folder: Path, lpips: Path, teacher: Path | None = None) -> None:
             print_line(str(tokens), "WebP", *scores(written))
 
 
-def _scores(originals: Pixels, lpips: Path) -> Scores:
-    """Gives the means of all scores of decoded pictures."""
+def scores_of(originals: Pixels, lpips: Path) -> Scores:
+    """What gives the means of decoded pictures, one for each of COLUMNS."""
     metrics = [metric for metric in available_metrics(lpips)[0] if metric.name in METRICS]
     judge = Judge()
     known = judge.scores(originals)

@@ -28,6 +28,7 @@ from onedpiece.errors import ModelError, OutputError
 from onedpiece.export.dense_int8 import quantise_natural
 from onedpiece.export.equalise import equalise
 from onedpiece.export.graphs import write_graph
+from onedpiece.export.rounding import round_weights
 from onedpiece.export.static_int8 import quantise_activations
 from onedpiece.export.tracing import trace
 from onedpiece.models.manifest import (
@@ -102,7 +103,8 @@ def export(
     source:      where a published model comes from.
     calibration: tokens of some pictures, (N, 256). The decoder then has a second graph, with
                  products of 8-bit integers, in ranges measured on these pictures. The channels of
-                 a natural decoder are scaled, in place, which does not change its pictures.
+                 a natural decoder are scaled, in place, which does not change its pictures, and
+                 its weights rounded, which changes them little.
     """
     folder.mkdir(parents=True, exist_ok=True)
     half = precision == "float16"
@@ -196,9 +198,11 @@ def _write_encoder(model: OneDPiece, path: Path, weights: Sequence[str]) -> None
 def _save_decoder(
     model: OneDPiece, path: Path, half: bool, calibration: NDArray[np.integer] | None
 ) -> None:
+    scales = None
     if calibration is not None and isinstance(model, NaturalOneDPiece):
         equalise(model, _prefixes(calibration))
-    save_decoder(model, path, half)
+        scales = round_weights(model, _prefixes(calibration))
+    save_decoder(model, path, half, scales)
 
 
 def _write_decoder(

@@ -10,6 +10,7 @@ quarter of the size for a small loss (docs/training.md).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -75,12 +76,17 @@ def save_encoder(model: OneDPiece, path: Path, half: bool = True) -> None:
         _write(state, path, half)
 
 
-def save_decoder(model: OneDPiece, path: Path, half: bool = True) -> None:
-    """Write the decoder's parameters; `half` as in `save`, and matrices in 8 bits."""
+def save_decoder(
+    model: OneDPiece, path: Path, half: bool = True, scales: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the decoder's parameters; `half` as in `save`, and matrices in 8 bits.
+
+    scales: by name, those of the rows of matrices that are multiples of them already.
+    """
     others = _part(model, TOKEN_SET + ENCODER)
     state = {name: value for name, value in model.state_dict().items() if name not in others}
     if half and model.config.spectral:
-        state = _quantised(state)
+        state = _quantised(state, scales or {})
     _write(state, path, half)
 
 
@@ -136,15 +142,25 @@ def _stored(value: Tensor, half: bool) -> Tensor:
     return (value.half() if half else value).contiguous()
 
 
-def _quantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def is_rounded(value: Tensor) -> bool:
+    """Whether a decoder's tensor is stored as 8-bit integers: large matrices and convolutions."""
+    return value.is_floating_point() and value.ndim > 1 and value.numel() >= HALF_FROM
+
+
+def row_scales(value: Tensor) -> Tensor:
+    """The distance of the integers of each row of a matrix, (rows, 1, ...)."""
+    row = tuple(range(1, value.ndim))
+    step = STEP * value.square().mean(row, keepdim=True).sqrt()
+    scale = torch.maximum(step, value.abs().amax(row, keepdim=True) / 127)
+    return scale.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def _quantised(state: dict[str, Tensor], scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same entries, with large matrices and convolutions as 8-bit integers."""
     quantised = dict(state)
     for name, value in state.items():
-        if value.is_floating_point() and value.ndim > 1 and value.numel() >= HALF_FROM:
-            row = tuple(range(1, value.ndim))
-            rounded = STEP * value.square().mean(row, keepdim=True).sqrt()
-            scale = torch.maximum(rounded, value.abs().amax(row, keepdim=True) / 127)
-            scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
+        if is_rounded(value):
+            scale = scales[name] if name in scales else row_scales(value)
             quantised[name] = (value / scale).round().to(torch.int8)
             quantised[name + SCALE] = scale
     return quantised

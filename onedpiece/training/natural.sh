@@ -19,6 +19,6 @@ fi
 python -m onedpiece.training sharpen --run "$runs/natural" --start "$runs/pruned" \
     --seconds 2400 --features "$features" --cache "$runs/cache" --data "$@"
 python -m onedpiece.training export "$model" \
-    --run "$runs/natural" --decoder natural --version 3 --faithful repair \
+    --run "$runs/natural" --decoder natural --version 4 --faithful repair \
     --cache "$runs/cache" --data "$@" \
     --source "Trained from blocks of Real-ESRGAN x4plus: BSD-3-Clause, Copyright (c) 2021, Xintao Wang"

@@ -38,6 +38,7 @@ def without_graphs(monkeypatch):
 
     monkeypatch.setattr(model_directory, "quantise_activations", quantise_activations)
     monkeypatch.setattr(model_directory, "quantise_natural", quantise_activations)
+    monkeypatch.setattr(model_directory, "round_weights", lambda *_: {})
     monkeypatch.setattr(model_directory, "write_graph", write_graph)
     monkeypatch.setattr(model_directory, "_write_search", write_search)
 
