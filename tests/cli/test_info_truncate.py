@@ -180,7 +180,7 @@ class TestModels:
         assert others == [
             "  token set onedpiece-1",
             "  decoder repair, version 4 of 2026-11-27",
-            "  decoder natural, version 3 of 2026-11-27",
+            "  decoder natural, version 4 of 2026-11-28",
             "  9 files, all intact",
         ]
 

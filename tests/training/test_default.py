@@ -66,7 +66,7 @@ def test_the_natural_decoder_is_added_once(tmp_path, run_script):
     status, steps = run_script(script=script, arguments=arguments)
     assert status == 0
     assert [step.split()[0] for step in steps] == ["prune", "sharpen", "export"]
-    assert "--decoder natural --version 3 --faithful repair" in steps[-1]
+    assert "--decoder natural --version 4 --faithful repair" in steps[-1]
     model.mkdir()
     (model / "model.json").write_text(json.dumps({"decoders": [{"name": "natural"}]}))
     assert run_script(script=script, arguments=arguments) == (0, [])
