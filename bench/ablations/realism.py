@@ -53,7 +53,7 @@ def main(folder: Path, lpips: Path, teacher: Path | None = None) -> None:
 
 
 def scores_of(originals: Pixels, lpips: Path) -> Scores:
-    """What gives the means of decoded pictures, one for each of COLUMNS."""
+    """A function that returns the mean scores of decoded pictures, in the order of COLUMNS."""
     metrics = [metric for metric in available_metrics(lpips)[0] if metric.name in METRICS]
     judge = Judge()
     known = judge.scores(originals)

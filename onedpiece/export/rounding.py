@@ -33,9 +33,12 @@ Pixels = list[Tensor]
 def round_weights(
     decoder: NaturalOneDPiece, tokens: Sequence[NDArray[np.integer]]
 ) -> dict[str, Tensor]:
-    """Round the weights that are stored in 8 bits, in place; the scales of their rows, by name.
+    """Round the weights that are stored in 8 bits, in place.
 
     tokens: those of pictures, arrays (B, K) with different K.
+
+    Returns the scales of the rows of each weight by its name, (rows, 1, 1, 1). Each weight is an
+    integer from -127 to 127 times the scale of its row.
     """
     names = {module: name for name, module in decoder.named_modules()}
     batches = [torch.from_numpy(batch[:PICTURES].astype(np.int64)) for batch in tokens]

@@ -27,18 +27,18 @@ STEPS = 2  # of the discriminator for each one of the decoder
 ALONE = 25  # batches from which only the discriminator learns
 
 
-class Discriminator(Protocol):
-    """What an `Adversary` trains."""
+class Network(Protocol):
+    """A discriminator without its optimizer."""
 
     @property
     def trained(self) -> nn.Module:
         """All that has parameters to train."""
 
     def features(self, pixels: Tensor) -> list[Tensor]:
-        """Of pictures (B, 3, H, W) in 0..1; these do not depend on what is trained."""
+        """Features of pictures (B, 3, H, W) in 0..1, which training does not change."""
 
     def logits(self, features: list[Tensor]) -> list[Tensor]:
-        """(B, 1, H, W), some for each scale; higher means that it looks more like a photograph."""
+        """Logits (B, 1, H, W) for each scale; higher where it looks more like a photograph."""
 
 
 class Vgg19Heads:
@@ -100,7 +100,7 @@ def _stage(channels_in: int, channels: int) -> nn.Module:
 class Adversary:
     """A discriminator and its optimizer, and SqueezeNet's scores beside it, if they are given."""
 
-    def __init__(self, discriminator: Discriminator, scores: Scores | None = None) -> None:
+    def __init__(self, discriminator: Network, scores: Scores | None = None) -> None:
         self._discriminator, self._scores = discriminator, scores
         parameters = discriminator.trained.parameters()
         self.optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, (0.5, 0.99))

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.export import rounding  # noqa: E402
 from onedpiece.export.rounding import _rounded, round_weights  # noqa: E402
 from onedpiece.tokenizer.config import CONFIGS, Natural  # noqa: E402
 from onedpiece.tokenizer.natural import NaturalOneDPiece  # noqa: E402
@@ -48,6 +49,24 @@ def test_outputs_change_far_less_than_by_the_nearest_integers(layer):
     nearest = (weight / scale).round() * scale
     cancelling = _rounded(weight, scale, inputs.T @ inputs / len(inputs))
     assert error(weight, cancelling, inputs) < 0.2 * error(weight, nearest, inputs)
+
+
+def test_weights_that_are_left_fit_the_outputs_best(layer, monkeypatch):
+    """Section 3 of the paper, with a solver of least squares in the place of its equations."""
+    monkeypatch.setattr(rounding, "DAMPING", 0.0)
+    weight, scale, inputs = layer
+    weight, inputs = weight[:, :1], inputs[:, :9].double()
+    expected, step = weight.flatten(1).double(), scale.flatten(1)
+    order = inputs.square().mean(0).argsort(descending=True).tolist()
+    outputs = inputs @ expected.T
+    for number, column in enumerate(order, 1):
+        expected[:, column] = (expected[:, column] / step[:, 0]).round() * step[:, 0]
+        done, left = order[:number], order[number:]
+        missing = outputs - inputs[:, done] @ expected[:, done].T
+        if left:
+            expected[:, left] = torch.linalg.lstsq(inputs[:, left], missing).solution.T
+    products = (inputs.T @ inputs / len(inputs)).float()
+    assert torch.allclose(_rounded(weight, scale, products).flatten(1), expected.float(), atol=1e-4)
 
 
 def test_weights_of_independent_inputs_get_the_nearest_integers(layer):
