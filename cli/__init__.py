@@ -14,8 +14,22 @@ import warnings
 from onedpiece.errors import OdpError
 
 
+def command() -> None:
+    """The command `odp`: `main`, and an end that leaves it to the system to free the memory.
+
+    To take the networks apart takes as long as to read a file and to write a picture.
+    """
+    try:
+        main()
+    except SystemExit as end:  # its traceback keeps the networks of the verb
+        if isinstance(end.code, str):
+            raise
+        sys.stderr.flush()
+        os._exit(end.code or 0)
+
+
 def main() -> None:
-    """Entry point. A failure prints one line on stderr; exit code 1, or 2 for wrong usage."""
+    """Run a verb, and exit. A failure prints one line on stderr; code 1, or 2 for wrong usage."""
     _open_streams()
     warnings.formatwarning = lambda message, *_: f"odp: {message}\n"
     # A file name that is not valid Unicode must not stop a listing.
@@ -23,7 +37,10 @@ def main() -> None:
     # An exception runs `finally`, which removes partial files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _run(sys.argv[1:])
+        try:
+            _run(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

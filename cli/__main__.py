@@ -1,5 +1,5 @@
 """`python -m onedpiece.cli` is `odp`."""
 
-from onedpiece.cli import main
+from onedpiece.cli import command
 
-main()
+command()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, check_streams, plan
-from onedpiece.cli.memory import return_freed_memory
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.errors import OutputError
 
@@ -45,7 +44,6 @@ def decode(
     jobs = plan(inputs, ".png", {".odp"})
     backdrop = options.colour(background)
 
-    return_freed_memory()
     _start_loading(jobs[0], model, decoder, device, threads, realism)
     from onedpiece.codec import Codec
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from onedpiece.cli import files, options, pipeline
 from onedpiece.cli.inputs import Inputs, Job, UsageError, check_streams, plan
-from onedpiece.cli.memory import return_freed_memory
 from onedpiece.cli.report import Outcome, Report, pluralise, tile_progress
 from onedpiece.constants import MAX_TOKENS
 
@@ -49,7 +48,6 @@ def encode(
         raise UsageError("--lpips needs --effort 2 or 3")
     target = choose_target(tokens, max_bytes, bpp, psnr, adaptive)
     jobs = _plan(inputs)
-    return_freed_memory()
     read_options = _read_options(max_pixels, background, metadata)
 
     from onedpiece.cli.dry_run import dry_run as dry_run_of

@@ -253,6 +253,5 @@ def colour(name: str | None) -> tuple[int, int, int] | None:
 
 
 def exit_after(failures: int) -> None:
-    """Exit with code 1 if any input failed."""
-    if failures:
-        sys.exit(1)
+    """Exit, with code 1 if any input failed."""
+    sys.exit(1 if failures else 0)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from onedpiece.export.static_int8 import STORED, Ranges, drop_unused, levels, measured_ranges
 from onedpiece.tokenizer.natural import RESIDUAL, SLOPE
@@ -126,21 +126,14 @@ class _Writer:
         _, weight, bias = node.input
         output = node.output[0] + ".bytes"
         own = self._levels(output, *self.ranges[node.output[0]])
-        step = self._value(grid[0]) * self._value(weight + SCALE).reshape(-1)
+        scales = self._value(weight + SCALE).reshape(-1)
+        step = self._value(grid[0]) * scales
         bias_levels = (self._value(bias) / step).round().astype(np.int32)
-        matrix = [weight + STORED, self._row_scales(weight), self.zero]
+        # A reference to the scales in the file of weights would take longer to load.
+        matrix = [weight + STORED, self._add(weight + ".scales", scales), self.zero]
         inputs = [x, *grid, *matrix, *own, self._add(bias + ".levels", bias_levels)]
         shape = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
         return self._node("QLinearConv", inputs, output, channels_last=1, **shape), own
-
-    def _row_scales(self, weight: str) -> str:
-        """A reference to the scales of a matrix's rows as a vector."""
-        scales = TensorProto()
-        scales.CopyFrom(self.tensors[weight + SCALE])
-        scales.name = weight + ".scales"
-        del scales.dims[1:]
-        self.graph.initializer.append(scales)
-        return scales.name
 
     def _levels(self, name: str, low: float, high: float) -> tuple[str, str]:
         """Distance of the levels of a range, and the level that is 0."""

@@ -124,7 +124,7 @@ class OnnxRuntime:
         # Standard output is shared by all threads, hence the lock.
         with _LOADING, contextlib.redirect_stdout(io.StringIO()):
             if self.device == "cuda":
-                session = _create(graph, [CUDA, CPU], self._threads)
+                session = _create(self._model, name, [CUDA, CPU], self._threads)
                 if session is not None and session.get_providers()[0] == CUDA:
                     return session
                 if self._explicit:
@@ -133,7 +133,7 @@ class OnnxRuntime:
                     "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
                 )
                 self.device = "cpu"
-            session = _create(graph, [CPU], self._threads)
+            session = _create(self._model, name, [CPU], self._threads)
         if session is None:
             raise ModelError(f"{graph} cannot be loaded")
         return session
@@ -150,9 +150,10 @@ def start_loading(
     if _wants_cuda(device):
         return
     decoder = model.decoder if realism else model.faithful.decoder
-    graph = model.path / _graph_of(model, decoder, "cpu")
+    name = _graph_of(model, decoder, "cpu")
+    import_runtime()  # two threads that import at once would wait for each other
     pool = ThreadPoolExecutor(1)
-    _STARTED[graph, threads] = pool.submit(_create, graph, [CPU], threads)
+    _STARTED[model.path / name, threads] = pool.submit(_create, model, name, [CPU], threads)
     pool.shutdown(wait=False)
 
 
@@ -160,6 +161,17 @@ def _graph_of(model: Model, decoder: DecoderInfo, device: str) -> str:
     """The graph of a decoder that is the fastest on a device."""
     integers = device == "cpu" and decoder.int8_graph in model.files and has_vnni()
     return decoder.int8_graph if integers else decoder.graph
+
+
+def _is_optimised(model: Model, graph: str) -> bool:
+    """Whether ONNX Runtime would look in vain for better operations, as long as it takes to load.
+
+    `onedpiece.export.dense_int8` writes those that it runs.
+    """
+    return any(
+        graph == decoder.int8_graph and bool((decoder.config or {}).get("natural"))
+        for decoder in model.decoders
+    )
 
 
 @cache
@@ -180,7 +192,7 @@ def _wants_cuda(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_driver())
 
 
-def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
+def _create(model: Model, graph: str, providers: list[str], threads: int | None) -> Any:
     """The loaded graph; None if it cannot be loaded. Raises ModelError without ONNX Runtime."""
     onnxruntime = import_runtime()
     if CUDA in providers:
@@ -192,6 +204,8 @@ def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
     options.intra_op_num_threads = threads or 0
     # Planning which buffers share memory takes longer than all the rest of loading, and saves none.
     options.enable_mem_reuse = False
+    if _is_optimised(model, graph):
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Processors are slow on numbers below 1e-38, of which attention makes many.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
@@ -199,7 +213,7 @@ def _create(graph: Path, providers: list[str], threads: int | None) -> Any:
         # computations. A temporary thread keeps this from the caller's thread.
         with ThreadPoolExecutor(1) as thread:
             session = thread.submit(
-                onnxruntime.InferenceSession, graph, options, providers=providers
+                onnxruntime.InferenceSession, model.path / graph, options, providers=providers
             ).result()
     except Exception:  # ONNX Runtime's exceptions have no common base
         return None

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import onnxruntime
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onedpiece[torch]")
@@ -106,6 +107,14 @@ class TestLoadingAhead:
         assert len(created) == 1 and not onnx._STARTED
         assert np.array_equal(pixels, OnnxRuntime(codec.model, "cpu", 1).decode(tokens, realism=0))
         assert len(created) == 2
+
+    @pytest.mark.parametrize("name, level", [("natural", "DISABLE_ALL"), ("repair", "ENABLE_ALL")])
+    def test_a_graph_of_fast_operations_is_not_searched_for_faster_ones(self, codec, name, level):
+        from onedpiece.runtime import onnx
+
+        session = onnx._create(codec.model, f"int8-{name}.onnx", [onnx.CPU], 1)
+        found = session.get_session_options().graph_optimization_level
+        assert found == getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
 
     def test_nothing_is_loaded_where_cuda_may_be_used(self, codec):
         from onedpiece.runtime import onnx
