@@ -11,19 +11,26 @@ PICTURES = sorted((Path(__file__).parents[2] / "bench" / "pictures").glob("*.png
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, randomise):
-    """The directory of a tiny spectral model with random weights.
+def random_model(randomise):
+    """A tiny spectral model with random weights.
 
     It has two blocks of tokens only, because the graphs grow with their number.
     """
     pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
-    from onedpiece.export.model_directory import export, new_decoder
     from onedpiece.tokenizer.config import CONFIGS, Spectral
     from onedpiece.tokenizer.onedpiece import build
 
-    folder = tmp_path_factory.mktemp("models") / "random"
     config = replace(CONFIGS["tiny"], spectral=Spectral(16, 2, 3, (1, 255)))
-    return export(randomise(build(config)), folder, "random", new_decoder("painter")).path
+    return randomise(build(config))
+
+
+@pytest.fixture(scope="session")
+def exported(random_model, tmp_path_factory):
+    """The directory of the random model."""
+    from onedpiece.export.model_directory import export, new_decoder
+
+    folder = tmp_path_factory.mktemp("models") / "random"
+    return export(random_model, folder, "random", new_decoder("painter")).path
 
 
 @pytest.fixture(scope="session")

@@ -146,6 +146,7 @@ class TestRandomModel:
         assert manifest["decoders"] == [decoder]
         others = {path.name for path in exported.iterdir()} - {"model.json"}
         assert set(manifest["files"]) == others
+        assert not any(name.startswith("int8-") for name in others), "there were no pictures"
 
     @pytest.mark.parametrize(
         "name, files",
