@@ -17,9 +17,12 @@ def random_model(randomise):
     It has two blocks of tokens only, because the graphs grow with their number.
     """
     pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
+    import torch
+
     from onedpiece.tokenizer.config import CONFIGS, Spectral
     from onedpiece.tokenizer.onedpiece import build
 
+    torch.manual_seed(0)
     config = replace(CONFIGS["tiny"], spectral=Spectral(16, 2, 3, (1, 255)))
     return randomise(build(config))
 
