@@ -70,6 +70,7 @@ class Codec:
         self._device, self._threads, self._decoder = device, threads, decoder
         self._lpips = lpips
         self._natural_search: Proposer | None = None
+        self._models: dict[bytes, Model] = {}
         self._runtimes: dict[tuple[Path, str], Runtime] = {}
         self._lock = threading.Lock()
 
@@ -90,9 +91,10 @@ class Codec:
         self.close()
 
     def close(self) -> None:
-        """Drop the networks. They are loaded again if the codec is used again."""
+        """Drop the networks. They are chosen and loaded again if the codec is used again."""
         with self._lock:
             self._runtimes.clear()
+            self._models.clear()
             self._natural_search = None
 
     def encode(
@@ -169,10 +171,15 @@ class Codec:
     def model_of(self, image: EncodedImage) -> Model:
         """The model, and in it the decoder, that paints the tokens of an image.
 
+        The choice for a token set is made once.
+
         Raises UnknownModel if the token set is not installed, UnknownDecoder if it has no decoder
         of the name that this codec was given.
         """
-        return choose_decoder(image.header.model, self.model, self._decoder)
+        key = image.header.model
+        if key not in self._models:
+            self._models[key] = choose_decoder(key, self.model, self._decoder)
+        return self._models[key]
 
     def encode_pictures(
         self,

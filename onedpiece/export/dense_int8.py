@@ -22,6 +22,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
+from onedpiece.export.float_layers import speed_up
 from onedpiece.export.static_int8 import STORED, Ranges, drop_unused, levels, measured_ranges
 from onedpiece.tokenizer.natural import RESIDUAL, SLOPE
 from onedpiece.tokenizer.weights import SCALE
@@ -45,6 +46,8 @@ def quantise_natural(graph: Path, target: Path, tokens: Sequence[NDArray[np.inte
     names = {name for block in blocks for dense in block for name in _tensors(dense)}
     ranges = measured_ranges(graph, model, sorted(names), tokens)
     _Writer(graph.parent, model.graph, ranges).replace(blocks)
+    speed_up(model.graph)
+    drop_unused(model.graph)
     model.opset_import.append(helper.make_opsetid(RUNTIME, 1))
     target.write_bytes(model.SerializeToString())
 
@@ -87,7 +90,6 @@ class _Writer:
         outputs = {output.name for output in self.graph.output}
         del self.graph.node[:]
         self.graph.node.extend(_needed(nodes[:place] + self.nodes + nodes[place:], outputs))
-        drop_unused(self.graph)
 
     def _block(self, x: str, block: list[Dense], name: str) -> str:
         y = x

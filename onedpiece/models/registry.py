@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -106,6 +107,8 @@ def installed_tables(key: bytes, also: Model | None = None) -> Tables | None:
     return find_by_key(key, also).tables_for(key)
 
 
-def _candidates(also: Model | None) -> list[Model]:
+def _candidates(also: Model | None) -> Iterator[Model]:
     """`also`, then the installed models."""
-    return ([also] if also else []) + installed()
+    if also:
+        yield also
+    yield from installed()

@@ -28,6 +28,9 @@ GRAIN = "grain"
 """An input of decoders of earlier versions: strength of noise that is added, here none."""
 
 DEVICES = ("auto", "cpu", "cuda")
+SPIN = 1000
+"""Microseconds for which a thread without work stays awake: longer than between two operations."""
+
 _LOADING = threading.Lock()
 _STARTED: dict[tuple[Path, int | None], Future[Any]] = {}
 
@@ -207,6 +210,9 @@ def _create(model: Model, graph: str, providers: list[str], threads: int | None)
     options.enable_mem_reuse = False
     if _is_optimised(model, graph):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # A thread without work waits for some by asking again and again. Left alone, it does so for
+    # most of loading, on a core that the rest of the program needs.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN))
     # Processors are slow on numbers below 1e-38, of which attention makes many.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
