@@ -11,4 +11,5 @@ $pip --editable ".[torch,bench,test]"
 .venv/bin/ruff check .
 .venv/bin/mypy
 # Two files of tests at a time, each on one core: networks that share cores wait for each other.
-OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile
+# Sorted by their number of tests, the slow files would come last, and one core would wait.
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

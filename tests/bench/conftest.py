@@ -11,6 +11,12 @@ from contextlib import nullcontext
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """`downstream.load` sets this for the whole process; later tests pull models."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
 @pytest.fixture(scope="session")
 def no_progress():
     """A progress report that reports nothing."""
