@@ -29,7 +29,10 @@ GRAIN = "grain"
 
 DEVICES = ("auto", "cpu", "cuda")
 SPIN = 1000
-"""Microseconds for which a thread without work stays awake: longer than between two operations."""
+"""Microseconds for which a thread without work stays awake: longer than between two operations.
+
+ONNX Runtime before version 1.26 ignores it.
+"""
 
 _LOADING = threading.Lock()
 _STARTED: dict[tuple[Path, int | None], Future[Any]] = {}
