@@ -14,7 +14,7 @@ import sys
 from onedpiece.bench.demo import PICTURES
 from onedpiece.bench.timing import Spread, machine, spread
 
-ROUNDS = 5
+ROUNDS = 9
 PICTURE = PICTURES / "coffee.png"
 
 # Prints the median time in seconds of a call, and the pictures a second in batches. Versions

@@ -22,12 +22,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
-from onedpiece.export.float_layers import speed_up
+from onedpiece.export.float_layers import RUNTIME, speed_up
 from onedpiece.export.static_int8 import STORED, Ranges, drop_unused, levels, measured_ranges
 from onedpiece.tokenizer.natural import RESIDUAL, SLOPE
 from onedpiece.tokenizer.weights import SCALE
 
-RUNTIME = "com.microsoft"  # the domain of ONNX Runtime's own operations
 CONVOLUTION = re.compile(r".*\.body\.(\d+)\.rdb(\d)\.conv\d\.weight")
 AFTER_BLOCKS = ".conv_body.weight"
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 What comes out is the same but for rounding in the last digits.
 
+- Leaky ReLUs are computed by the convolutions before them, while the numbers are at hand.
 - Of tables that are stored in 16 bits, such as the codebooks, only the rows that are read are made
   32 bits wide.
 - Where pixels are repeated in squares of 2x2 and a convolution of 3x3 follows, two of three rows
@@ -21,6 +22,7 @@ import onnx
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from onnx import NodeProto, helper, numpy_helper
 
+RUNTIME = "com.microsoft"  # the domain of ONNX Runtime's own operations
 LAST = ".conv_last.weight"
 
 # Which of two neighbours lies under each of three taps, for the first and the second pixel of a
@@ -31,6 +33,7 @@ _UNDER = ((0, 1, 1), (0, 0, 1))
 def speed_up(graph: onnx.GraphProto) -> None:
     """Rewrite a graph, whose convolutions after enlargements and the last are 3x3, padded by 1."""
     _gather_before_casting(graph)
+    _fuse_activations(graph)
     _rewrite_convolutions(graph)
 
 
@@ -57,15 +60,37 @@ def _gather_before_casting(graph: onnx.GraphProto) -> None:
     _replace_nodes(graph, nodes)
 
 
+def _fuse_activations(graph: onnx.GraphProto) -> None:
+    convolutions = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
+    nodes = list[NodeProto]()
+    for node in graph.node:
+        convolution = convolutions.get(node.input[0]) if node.op_type == "LeakyRelu" else None
+        if convolution is not None:
+            (slope,) = node.attribute
+            fused = helper.make_node(
+                "FusedConv",
+                convolution.input,
+                node.output,
+                domain=RUNTIME,
+                activation="LeakyRelu",
+                activation_params=[slope.f],
+            )
+            fused.attribute.extend(convolution.attribute)
+            node = fused
+        nodes.append(node)
+    _replace_nodes(graph, nodes)
+
+
 def _rewrite_convolutions(graph: onnx.GraphProto) -> None:
     channels = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     enlarged = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Resize"}
     nodes = list[NodeProto]()
     for node in graph.node:
-        if node.op_type == "Conv" and node.input[0] in enlarged:
+        is_convolution = node.op_type in ("Conv", "FusedConv")
+        if is_convolution and node.input[0] in enlarged:
             count = channels[node.input[2]]
             nodes += _Writer(graph, node).squares(enlarged[node.input[0]], count)
-        elif node.op_type == "Conv" and node.input[1].endswith(LAST):
+        elif is_convolution and node.input[1].endswith(LAST):
             nodes += _Writer(graph, node).products_first(channels[node.input[2]])
         else:
             nodes.append(node)
@@ -79,6 +104,12 @@ class _Writer:
         self.graph = graph
         self.x, self.weight, self.bias = convolution.input
         self.output = convolution.output[0]
+        self.kind = convolution.op_type
+        self.activation = {
+            one.name: helper.get_attribute_value(one)
+            for one in convolution.attribute
+            if one.name.startswith("activation")
+        }
         self.nodes = list[NodeProto]()
 
     def squares(self, x: str, channels: int) -> list[NodeProto]:
@@ -92,7 +123,8 @@ class _Writer:
         sums = self._add("MatMul", taps, self._constant(_sums(), np.float32))
         kernels = self._add("Reshape", sums, self._constant([4 * channels, -1, 2, 2]))
         biases = self._add("Concat", *[self.bias] * 4, axis=0)
-        y = self._add("Conv", x, kernels, biases, kernel_shape=(2, 2), pads=(1, 1, 1, 1))
+        settings = {"kernel_shape": (2, 2), "pads": (1, 1, 1, 1), **self.activation}
+        y = self._add(self.kind, x, kernels, biases, **settings)
         sides = self._add("Shape", y, start=2)
         sides = self._add("Add", sides, sides)
         shape = self._add("Concat", self._constant([0, channels]), sides, axis=0)
@@ -118,7 +150,8 @@ class _Writer:
 
     def _add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{self.output}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        domain = RUNTIME if kind == "FusedConv" else ""
+        self.nodes.append(helper.make_node(kind, inputs, [name], domain=domain, **attributes))
         return name
 
     def _end(self, kind: str, *inputs: str, **attributes: Any) -> list[NodeProto]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 
-from onedpiece.export.float_layers import speed_up
+from onedpiece.export.float_layers import RUNTIME, speed_up
 
 CHANNELS, PAINTING = 6, 5
 PADDED = {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}
@@ -38,7 +38,8 @@ def rewritten(layers):
     nodes = [
         helper.make_node("Resize", ["x", "", "scales"], ["enlarged"], **NEAREST),
         helper.make_node("Conv", ["enlarged", *names[0]], ["first"], **PADDED),
-        helper.make_node("Conv", ["first", *names[1]], ["second"], **PADDED),
+        helper.make_node("LeakyRelu", ["first"], ["leaky"], alpha=0.2),
+        helper.make_node("Conv", ["leaky", *names[1]], ["second"], **PADDED),
         helper.make_node("Conv", ["second", *names[2]], ["y"], **PADDED),
     ]
     values = {"scales": np.array([1, 1, 2, 2], np.float32)}
@@ -61,8 +62,8 @@ def rewritten(layers):
 def test_what_comes_out_is_the_same(layers, rewritten, size, batch):
     x = torch.randn(batch, CHANNELS, *size, generator=torch.Generator().manual_seed(1))
     expected = F.interpolate(x, scale_factor=2, mode="nearest")
-    for layer in layers:
-        expected = layer(expected)
+    up, between, last = layers
+    expected = last(between(F.leaky_relu(up(expected), 0.2)))
     (y,) = _session(rewritten).run(None, {"x": x.numpy()})
     assert y.shape == (batch, 3, 2 * size[0], 2 * size[1])
     np.testing.assert_allclose(y, expected.numpy(), atol=1e-5)
@@ -70,8 +71,8 @@ def test_what_comes_out_is_the_same(layers, rewritten, size, batch):
 
 def test_convolutions_at_the_large_size_are_small_or_of_few_channels(rewritten):
     kinds = [node.op_type for node in rewritten.node]
-    assert "Resize" not in kinds
-    convolutions = [node for node in rewritten.node if node.op_type == "Conv"]
+    assert not {"Resize", "LeakyRelu"}.intersection(kinds)
+    convolutions = [node for node in rewritten.node if node.op_type in ("Conv", "FusedConv")]
     attributes = [
         {a.name: helper.get_attribute_value(a) for a in node.attribute} for node in convolutions
     ]
@@ -98,5 +99,6 @@ def test_only_rows_that_are_read_become_wider():
 
 
 def _session(graph):
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    domains = [helper.make_opsetid("", 20), helper.make_opsetid(RUNTIME, 1)]
+    model = helper.make_model(graph, opset_imports=domains, ir_version=10)
     return onnxruntime.InferenceSession(model.SerializeToString())

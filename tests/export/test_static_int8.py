@@ -130,7 +130,7 @@ class TestNatural:
     def test_every_convolution_of_the_blocks_and_no_other_is_of_integers(self, natural):
         nodes = onnx.load(natural.path / "int8-natural.onnx", load_external_data=False).graph.node
         integers = [node.input[3] for node in nodes if node.op_type == "QLinearConv"]
-        floats = [node.input[1] for node in nodes if node.op_type == "Conv"]
+        floats = [node.input[1] for node in nodes if node.op_type in ("Conv", "FusedConv")]
         assert len(integers) == 3 * 5 and all(".body." in name for name in integers)
         assert len(floats) == 7 and not any(".body." in name for name in floats)  # the last is two
 
