@@ -91,7 +91,7 @@ class Codec:
         self.close()
 
     def close(self) -> None:
-        """Drop the networks. They are chosen and loaded again if the codec is used again."""
+        """Drop the networks. If the codec is used again, decoders are chosen and loaded again."""
         with self._lock:
             self._runtimes.clear()
             self._models.clear()
@@ -171,15 +171,16 @@ class Codec:
     def model_of(self, image: EncodedImage) -> Model:
         """The model, and in it the decoder, that paints the tokens of an image.
 
-        The choice for a token set is made once.
+        The choice is made once for each token set, until the codec is closed.
 
         Raises UnknownModel if the token set is not installed, UnknownDecoder if it has no decoder
         of the name that this codec was given.
         """
         key = image.header.model
-        if key not in self._models:
-            self._models[key] = choose_decoder(key, self.model, self._decoder)
-        return self._models[key]
+        model = self._models.get(key)
+        if model is None:
+            model = self._models[key] = choose_decoder(key, self.model, self._decoder)
+        return model
 
     def encode_pictures(
         self,

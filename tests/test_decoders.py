@@ -76,6 +76,14 @@ class TestCodec:
         make_white("models/newer", "2999-01-01")
         assert is_white(Codec(device="cpu").decode(one_tile))
 
+    def test_a_codec_chooses_once_until_it_is_closed(self, older, make_white, one_tile):
+        codec = Codec(device="cpu")
+        codec.decode(one_tile)
+        make_white("models/newer", "2999-01-01")
+        assert not is_white(codec.decode(one_tile))
+        codec.close()
+        assert is_white(codec.decode(one_tile))
+
     def test_a_directory_that_is_named_decodes_itself(self, older, one_tile):
         assert is_white(Codec(older, device="cpu").decode(one_tile))
         assert not is_white(Codec(older, device="cpu", decoder="repair").decode(one_tile))

@@ -31,7 +31,10 @@ _UNDER = ((0, 1, 1), (0, 0, 1))
 
 
 def speed_up(graph: onnx.GraphProto) -> None:
-    """Rewrite a graph, whose convolutions after enlargements and the last are 3x3, padded by 1."""
+    """Rewrite the graph of a natural decoder, in place.
+
+    Its convolutions after enlargements and its last one are 3x3, with a padding of 1 and a bias.
+    """
     _gather_before_casting(graph)
     _fuse_activations(graph)
     _rewrite_convolutions(graph)
@@ -86,11 +89,10 @@ def _rewrite_convolutions(graph: onnx.GraphProto) -> None:
     enlarged = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Resize"}
     nodes = list[NodeProto]()
     for node in graph.node:
-        is_convolution = node.op_type in ("Conv", "FusedConv")
-        if is_convolution and node.input[0] in enlarged:
+        if node.op_type in ("Conv", "FusedConv") and node.input[0] in enlarged:
             count = channels[node.input[2]]
             nodes += _Writer(graph, node).squares(enlarged[node.input[0]], count)
-        elif is_convolution and node.input[1].endswith(LAST):
+        elif node.op_type == "Conv" and node.input[1].endswith(LAST):
             nodes += _Writer(graph, node).products_first(channels[node.input[2]])
         else:
             nodes.append(node)

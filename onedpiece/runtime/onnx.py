@@ -31,7 +31,7 @@ DEVICES = ("auto", "cpu", "cuda")
 SPIN = 1000
 """Microseconds for which a thread without work stays awake: longer than between two operations.
 
-ONNX Runtime before version 1.26 ignores it.
+Versions of ONNX Runtime that do not know the setting ignore it.
 """
 
 _LOADING = threading.Lock()
