@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from onedpiece.bench import codecs
+from onedpiece.bench import codecs, gpu
 from onedpiece.bench.cold import PICTURE, cold
 from onedpiece.bench.odp import Odp
 from onedpiece.bench.timing import Spread, machine, repeat
@@ -54,6 +54,8 @@ def speed(threads: Sequence[int], device: str, workload: Workload = Workload()) 
     if device == "cuda" or (device == "auto" and _has_cuda(picture)):
         places.append(("cuda", threads[-1]))
     _warm(places, picture, workload)
+    if ("cuda", threads[-1]) in places:
+        _gpu(Odp(device="cuda").model, workload)
     _title("cold process", "device", "wall, ms", "peak memory, MB")
     for name, count in places:
         options = ("--device", name, "--threads", str(count))
@@ -81,6 +83,19 @@ def _warm(places: Sequence[tuple[str, int]], picture: Picture, workload: Workloa
     print("down and up, but not the search for that file.\n")
 
 
+def _gpu(model: Model, workload: Workload) -> None:
+    """What else ONNX Runtime can do on a GPU, and what it gains."""
+    _title("decoder on CUDA", "one, ms", *(f"{size} at once, tiles/s" for size in gpu.BATCHES[1:]))
+    for row in gpu.compare(model, workload.batch_runs):
+        _line(*row)
+    print()
+    sizes = f"{gpu.IN_TURN[0]} to {gpu.IN_TURN[-1]}"
+    _title(f"batches of {sizes} tiles in turn", "first pass, s", "second, s", "all alike, s")
+    for row in gpu.in_turn(model):
+        _line(*row)
+    print()
+
+
 def _place(device: str, threads: int) -> str:
     return device if device == "cuda" else f"{threads} CPU thread{'s' if threads > 1 else ''}"
 
@@ -105,7 +120,10 @@ def _networks(
         print("| PyTorch is not installed | | | |")
     else:
         torch.set_num_threads(threads)
-        runtimes["PyTorch eager"] = TorchRuntime(model, device)
+        if device == "cpu" or torch.cuda.is_available():
+            runtimes["PyTorch eager"] = TorchRuntime(model, device)
+        else:
+            print("| this PyTorch has no CUDA | | | |")
     one = picture.pixels[None]
     many = np.repeat(one, workload.network_batch, 0)
     for name, runtime in runtimes.items():
