@@ -49,6 +49,8 @@ def speed(threads: Sequence[int], device: str, workload: Workload = Workload()) 
     Raises DeviceError if CUDA is requested and does not work.
     """
     picture = open_picture(PICTURE)
+    if device == "cuda":
+        Odp(device=device).encode(picture, MAX_TOKENS)  # raises before a table begins
     print(f"{machine()}; 256x256 pixels, 256 tokens; median (quartiles)\n")
     places = [] if device == "cuda" else [("cpu", count) for count in threads]
     if device == "cuda" or (device == "auto" and _has_cuda(picture)):
