@@ -44,7 +44,7 @@ def decode(
     jobs = plan(inputs, ".png", {".odp"})
     backdrop = options.colour(background)
 
-    _start_loading(jobs[0], model, decoder, device, threads, realism)
+    _start_loading(jobs, model, decoder, device, threads, realism)
     from onedpiece.codec import Codec
 
     with tile_progress(jobs, _count_pixels, report) as advance:
@@ -67,7 +67,12 @@ def decode(
 
 
 def _start_loading(
-    job: Job, model: str, decoder: str | None, device: str, threads: int | None, realism: float
+    jobs: list[Job],
+    model: str,
+    decoder: str | None,
+    device: str,
+    threads: int | None,
+    realism: float,
 ) -> None:
     """Load the decoder of the first file while the rest of the program is imported."""
     from onedpiece.bitstream.header import Header
@@ -76,10 +81,11 @@ def _start_loading(
 
     # A failure occurs again when the file is decoded, and is reported then.
     with contextlib.suppress(*files.ERRORS):
-        if files.is_regular(job.source):
-            header, _ = Header.unpack(files.read_start(job.source))
+        if files.is_regular(jobs[0].source):
+            header, _ = Header.unpack(files.read_start(jobs[0].source))
             chosen = choose_decoder(header.model, find(model), decoder)
-            start_loading(chosen, device, threads, realism)
+            once = len(jobs) == 1 and header.grid.count == 1
+            start_loading(chosen, device, threads, realism, once)
 
 
 def _count_pixels(job: Job) -> int:

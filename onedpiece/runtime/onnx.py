@@ -146,9 +146,16 @@ class OnnxRuntime:
 
 
 def start_loading(
-    model: Model, device: str = "auto", threads: int | None = None, realism: float = 1.0
+    model: Model,
+    device: str = "auto",
+    threads: int | None = None,
+    realism: float = 1.0,
+    once: bool = False,
 ) -> None:
     """Load a decoder in a thread of its own, for the next `OnnxRuntime` with these arguments.
+
+    once: the decoder will run once. A graph of floating-point numbers is then taken as it is: to
+        make it faster takes longer than that gains, and twice the memory.
 
     A process that decodes one file can import its other modules at the same time. Does nothing
     where CUDA may be used.
@@ -159,7 +166,9 @@ def start_loading(
     name = _graph_of(model, decoder, "cpu")
     import_runtime()  # two threads that import at once would wait for each other
     pool = ThreadPoolExecutor(1)
-    _STARTED[model.path / name, threads] = pool.submit(_create, model, name, [CPU], threads)
+    as_it_is = once and name == decoder.graph
+    loading = pool.submit(_create, model, name, [CPU], threads, as_it_is)
+    _STARTED[model.path / name, threads] = loading
     pool.shutdown(wait=False)
 
 
@@ -199,8 +208,13 @@ def _wants_cuda(device: str) -> bool:
     return device == "cuda" or (device == "auto" and has_driver())
 
 
-def _create(model: Model, graph: str, providers: list[str], threads: int | None) -> Any:
-    """The loaded graph; None if it cannot be loaded. Raises ModelError without ONNX Runtime."""
+def _create(
+    model: Model, graph: str, providers: list[str], threads: int | None, as_it_is: bool = False
+) -> Any:
+    """The loaded graph; None if it cannot be loaded. Raises ModelError without ONNX Runtime.
+
+    as_it_is: ONNX Runtime does not look for faster operations.
+    """
     onnxruntime = import_runtime()
     if CUDA in providers:
         if CUDA not in onnxruntime.get_available_providers():
@@ -211,7 +225,7 @@ def _create(model: Model, graph: str, providers: list[str], threads: int | None)
     options.intra_op_num_threads = threads or 0
     # Planning which buffers share memory takes longer than all the rest of loading, and saves none.
     options.enable_mem_reuse = False
-    if _is_optimised(model, graph):
+    if as_it_is or _is_optimised(model, graph):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # A thread without work waits for some by asking again and again. Left alone, it does so for
     # most of loading, on a core that the rest of the program needs.

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 from onedpiece.bitstream.chunks import EXIF, Chunk, compress
 from onedpiece.bitstream.header import Header
 from onedpiece.metrics import psnr
+from onedpiece.runtime import onnx
 
 
 @pytest.fixture
@@ -91,6 +92,24 @@ class TestDecode:
         with Image.open(tmp_path / "out.png") as decoded:
             difference = np.asarray(decoded, int) - np.asarray(codec.decode(two_tiles), int)
         assert abs(difference).max() <= 1
+
+    @pytest.mark.parametrize(
+        "names, once",
+        [
+            (["one.odp", "o.png"], True),
+            (["two.odp", "o.png"], False),
+            (["one.odp", "two.odp", "--out-dir", "o"], False),
+        ],
+    )
+    def test_it_is_said_before_loading_whether_a_network_runs_once(
+        self, odp, one_tile, two_tiles, tmp_path, monkeypatch, names, once
+    ):
+        asked = []
+        monkeypatch.setattr(onnx, "start_loading", lambda *given: asked.append(given[-1]))
+        (tmp_path / "one.odp").write_bytes(one_tile)
+        (tmp_path / "two.odp").write_bytes(without_tokens(two_tiles))
+        assert odp("decode", *names).code == 0
+        assert asked == [once]
 
     @pytest.mark.parametrize(
         "name, format", [("o.png", "PNG"), ("o.jpg", "JPEG"), ("o.WEBP", "WEBP"), ("o.ppm", "PPM")]

@@ -116,6 +116,33 @@ class TestLoadingAhead:
         found = session.get_session_options().graph_optimization_level
         assert found == getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
 
+    @pytest.mark.parametrize("vnni", [True, False])
+    @pytest.mark.parametrize("once", [True, False])
+    def test_a_graph_of_floats_that_runs_once_is_taken_as_it_is(
+        self, codec, monkeypatch, vnni, once
+    ):
+        from onedpiece.runtime import onnx
+
+        monkeypatch.setattr(onnx, "has_vnni", lambda: vnni)
+        monkeypatch.setattr(onnx, "_STARTED", {})
+        onnx.start_loading(codec.model, "cpu", 1, realism=0, once=once)
+        (loading,) = onnx._STARTED.values()
+        found = loading.result().get_session_options().graph_optimization_level
+        level = "DISABLE_ALL" if once and not vnni else "ENABLE_ALL"
+        assert found == getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
+
+    def test_a_graph_as_it_is_gives_the_same_picture(self, codec, monkeypatch):
+        from onedpiece.runtime import onnx
+
+        monkeypatch.setattr(onnx, "has_vnni", lambda: False)
+        tokens = np.arange(64, dtype=np.uint16)[None]
+        for realism in (0, 1):
+            onnx.start_loading(codec.model, "cpu", 1, realism, once=True)
+            pixels = OnnxRuntime(codec.model, "cpu", 1).decode(tokens, realism)
+            assert not onnx._STARTED
+            faster = OnnxRuntime(codec.model, "cpu", 1).decode(tokens, realism)
+            assert np.abs(pixels - faster).max() < 0.01
+
     def test_nothing_is_loaded_where_cuda_may_be_used(self, codec):
         from onedpiece.runtime import onnx
 
