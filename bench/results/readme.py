@@ -51,6 +51,7 @@ SHEET_PICTURES = (
 REALISM_PICTURES, REALISM_TOKENS = SHEET_PICTURES[:6], 128
 COMPETITOR = "webp"
 FAITHFUL = "odp --realism 0"
+SEARCHED = "odp --realism 0 --effort 3"
 CODECS = ("odp", FAITHFUL, "webp", "jpeg", "avif", "jxl")
 SUMMARY = (("psnr", "PSNR", 2), ("lpips_squeeze", "LPIPS", 3))  # metric, title, digits
 PLACE = "<!-- {0} -->\n.*?<!-- end of {0} -->"
@@ -71,6 +72,7 @@ def write_tables() -> None:
     rows = read_rows(RESULTS / "rd" / "results.csv")
     points = curves(rows)
     points[FAITHFUL] = curves(read_rows(RESULTS / "rd-smooth" / "results.csv"))["odp"]
+    points[SEARCHED] = curves(read_rows(RESULTS / "rd-effort" / "results.csv"))["odp"]
     facts = json.loads((RESULTS / "rd" / "run.json").read_text())
     versions = ";\n".join(f"{name}: {text}" for name, text in facts["codecs"].items())
     count = len({row.picture for row in rows})
@@ -83,6 +85,8 @@ def write_tables() -> None:
     _fill_in(README, "summary", _summary(points))
     _fill_in(MODEL_CARD, "evaluation", _evaluation(points))
     _fill_in(BENCHMARKS, "rates", rates)
+    _fill_in(BENCHMARKS, "effort", (RESULTS / "effort.md").read_text().strip())
+    _fill_in(BENCHMARKS, "searched", _searched(points))
     _fill_in(BENCHMARKS, "speed", (RESULTS / "speed.md").read_text().strip())
 
 
@@ -153,6 +157,16 @@ def _evaluation(points: dict[str, list[Point]]) -> str:
             )
             row.append("{} ({})".format(*cells))
         lines.append(_line(row))
+    return "\n".join(lines)
+
+
+def _searched(points: dict[str, list[Point]]) -> str:
+    """PSNR of `odp` by effort beside that of its rivals, at each limit in bytes."""
+    codecs = (FAITHFUL, SEARCHED, COMPETITOR, "avif")
+    lines = [_line(["size", *codecs]), "|---" * (1 + len(codecs)) + "|"]
+    for point in points[SEARCHED]:
+        cells = (_cell(_at(points, codec, point.setting), "psnr", 2) for codec in codecs)
+        lines.append(_line([point.setting, *cells]))
     return "\n".join(lines)
 
 
