@@ -14,9 +14,10 @@ def truncate(
     model: options.ExtraModel = None,
     force: options.Force = False,
 ) -> None:
-    """Keep only the first tokens, as if the picture had been encoded with only these.
+    """Keep only the first tokens.
 
-    With --bytes, that holds for files encoded with --bytes, --bpp, --psnr or --adaptive.
+    A file encoded with --tokens becomes what encoding with so few tokens gives. One that was made
+    with --bytes, --bpp, --psnr or --adaptive keeps the shares of its tiles.
     """
     from onedpiece import api
     from onedpiece.errors import OdpError

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from PIL import Image
 
 from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
@@ -24,10 +25,10 @@ from onedpiece.errors import ModelError, TruncatedFileWarning, missing_extra
 from onedpiece.images.picture import Picture, visible_psnr
 from onedpiece.images.reader import ReadOptions, from_pillow
 from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find, installed_tables
-from onedpiece.rate_control import Target
+from onedpiece.rate_control import LEAST_ERROR, NATURAL, Target, guessed_errors
 from onedpiece.runtime import Proposer, Runtime
 from onedpiece.runtime.onnx import DEVICES, OnnxRuntime
-from onedpiece.runtime.sketch import load_sketcher
+from onedpiece.runtime.sketch import Sketcher, load_sketcher
 from onedpiece.search import ROUNDS
 
 
@@ -202,9 +203,11 @@ class Codec:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
         runtime = self._runtime(self.model)
         proposer = self._search_of_looks(self._lpips) if self._lpips and effort > 1 else runtime
-        measures = self._measure_psnr, self._estimate_psnr
+        measures = self._measure_psnr, self._estimate_psnr, self._measure_errors
         encoder = Encoder(self.model, runtime, proposer, self.batch, *measures)
-        return encoder.encode(pictures, target, effort, progress)
+        # A search for the least error leaves looks aside.
+        densities = LEAST_ERROR if effort > 1 and not self._lpips else NATURAL
+        return encoder.encode(pictures, target, effort, densities, progress)
 
     def decode_pictures(
         self,
@@ -231,7 +234,7 @@ class Codec:
 
     def _estimate_psnr(self, picture: Picture, image: EncodedImage) -> float | None:
         """Decibels of the picture as its tokens sketch it; None without a sketch."""
-        sketcher = load_sketcher(self.model.token_set_file, self.model.fingerprint)
+        sketcher = self._sketcher()
         if sketcher is None:
             return None
         tiles = (
@@ -239,6 +242,14 @@ class Codec:
             for tokens, count in zip(image.tokens, image.counts, strict=True)
         )
         return visible_psnr(picture, assemble(image, tiles))
+
+    def _measure_errors(self, tiles: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Errors of tiles by number of tokens, (B, 257), as far as sketches tell."""
+        sketcher = self._sketcher()
+        return sketcher.errors(tiles, tokens) if sketcher else guessed_errors(tiles)
+
+    def _sketcher(self) -> Sketcher | None:
+        return load_sketcher(self.model.token_set_file, self.model.fingerprint)
 
     def _tables_of(self, key: bytes) -> Tables | None:
         return installed_tables(key, self.model)

@@ -238,11 +238,13 @@ class EncodedImage:
     def truncate(
         self, num_tokens: int | None = None, *, max_bytes: int | None = None
     ) -> EncodedImage:
-        """The same picture with only the first tokens: the bytes that encoding so few gives.
+        """The same picture with only the first tokens.
 
         num_tokens: mean number of tokens for each tile that the picture has at density 1.
-        max_bytes:  instead, a limit for the whole file. The result equals encoding with this limit
-            if the file is adaptive and its tiles are as fine.
+        max_bytes:  instead, a limit for the whole file.
+
+        The bytes are those that encoding so few tokens gives, of tiles as fine. But an adaptive
+        file keeps the shares of its tiles, and encoding chooses them for its target.
 
         Chunks are kept. Raises OdpError if not even one token of each tile fits, or if there are
         fewer tokens than that; ValueError unless exactly one of the two is given.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -14,12 +14,12 @@ from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, compress
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import MAX_TOKENS
+from onedpiece.constants import MAX_TOKENS, TILE
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.errors import TargetNotReached
 from onedpiece.images.picture import Picture
 from onedpiece.models.registry import Model
-from onedpiece.rate_control import Target
+from onedpiece.rate_control import NATURAL, Densities, Target
 from onedpiece.runtime import Proposer, Runtime
 from onedpiece.search import ROUNDS, improve
 from onedpiece.tiles.split import scale, split
@@ -35,6 +35,9 @@ MeasurePsnr = Callable[[Picture, EncodedImage], float]
 EstimatePsnr = Callable[[Picture, EncodedImage], float | None]
 """A number that grows with `MeasurePsnr` and takes less time; None if the model has none."""
 
+MeasureErrors = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Errors by number of tokens, (B, 257), of tiles (B, 256, 256, 3) and their tokens (B, 256)."""
+
 
 class _SearchTile(NamedTuple):
     """A tile whose tokens are to become better (`search.improve`)."""
@@ -47,14 +50,10 @@ class _SearchTile(NamedTuple):
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture on its way to a file, at one density of its tiles.
-
-    details: how much detail each tile has (`rate_control.detail`), once the tiles were cut.
-    """
+    """A picture on its way to a file, at one density of its tiles."""
 
     picture: Picture
     header: Header
-    details: list[float] = field(default_factory=list)
 
     def tiles(self) -> Iterator[np.ndarray]:
         """The tiles, uint8 (256, 256, 3), row by row."""
@@ -62,12 +61,6 @@ class _Source:
         if self.header.scaled:
             pixels = scale(pixels, grid.width, grid.height)
         return split(pixels, grid)
-
-    def measured_tiles(self) -> Iterator[np.ndarray]:
-        """The tiles, whose detail is noted on the way."""
-        for tile, size in zip(self.tiles(), self.header.grid.valid_sizes(), strict=True):
-            self.details.append(rate_control.detail(tile, *size))
-            yield tile
 
     def chunks(self) -> list[Chunk]:
         """The picture's metadata and transparency as chunks."""
@@ -118,6 +111,7 @@ class Encoder:
     batch:        tiles that go through a network at once.
     measure_psnr: how a target in decibels is checked.
     estimate_psnr: how densities of the tiles are compared.
+    measure_errors: by what tokens are shared out among tiles.
     """
 
     model: Model
@@ -126,12 +120,14 @@ class Encoder:
     batch: int
     measure_psnr: MeasurePsnr
     estimate_psnr: EstimatePsnr
+    measure_errors: MeasureErrors
 
     def encode(
         self,
         pictures: Sequence[Picture],
         target: Target,
         effort: int = 1,
+        densities: Densities = NATURAL,
         progress: Progress | None = None,
     ) -> list[EncodedImage]:
         """Encode pictures, whose tiles go through the networks together.
@@ -139,7 +135,7 @@ class Encoder:
         effort: 1 to 3; above 1 for models that are `Model.searchable`.
         Raises TargetNotReached, DeviceError or ModelError.
         """
-        drafts = self._drafts(pictures, target, progress if effort == 1 else None)
+        drafts = self._drafts(pictures, target, densities, progress if effort == 1 else None)
         if effort > 1:
             return self._search(drafts, target, ROUNDS[effort], progress)
         for draft in drafts:
@@ -148,12 +144,16 @@ class Encoder:
         return [draft.image for draft in drafts]
 
     def _drafts(
-        self, pictures: Sequence[Picture], target: Target, progress: Progress | None
+        self,
+        pictures: Sequence[Picture],
+        target: Target,
+        usable: Densities,
+        progress: Progress | None,
     ) -> list[_Draft]:
         """A draft of each picture at the density that serves the target best."""
         drafts: dict[int, _Draft] = {}
         waiting = {
-            index: rate_control.densities(*_size(picture), target)
+            index: rate_control.densities(*_size(picture), target, usable)
             for index, picture in enumerate(pictures)
         }
         while waiting:
@@ -162,15 +162,15 @@ class Encoder:
                 for index, possible in waiting.items()
             ]
             jobs = self._with_all_tokens(sources, target, progress)
-            for index, job in zip(waiting, jobs, strict=True):
-                draft = self._draft(job, target)
-                coarser = drafts.get(index)
-                drafts[index] = self._better(coarser, draft, target) if coarser else draft
-            waiting = {
-                index: finer
-                for index, (_, *finer) in waiting.items()
-                if finer and rate_control.may_be_better_finer(drafts[index].image)
-            }
+            finer = {}
+            for (index, (_, *rest)), job in zip(waiting.items(), jobs, strict=True):
+                draft, coarser = self._draft(job, target), drafts.get(index)
+                if coarser and self._better(coarser, draft, target) is coarser:
+                    continue
+                drafts[index] = draft
+                if rest and rate_control.may_be_better_finer(draft.image, usable):
+                    finer[index] = rest
+            waiting = finer
         return [drafts[index] for index in range(len(pictures))]
 
     def _better(self, coarse: _Draft, fine: _Draft, target: Target) -> _Draft:
@@ -190,32 +190,36 @@ class Encoder:
         self, sources: Sequence[_Source], target: Target, progress: Progress | None
     ) -> list[_Job]:
         """All 256 tokens of every tile, and levels of the tiles if the target is adaptive."""
-        tiles = (
-            tile
-            for source in sources
-            for tile in (source.measured_tiles() if target.adaptive else source.tiles())
-        )
-        tokens = self._tokens(tiles, progress)
+        tiles = (tile for source in sources for tile in source.tiles())
+        encoded = self._tokens(tiles, target.adaptive, progress)
         jobs = []
         for source in sources:
-            count = source.header.grid.count
-            tile_tokens = np.stack(list(islice(tokens, count)))
-            levels = rate_control.levels(source.details) if count > 1 else None
-            allocation = Allocation(count * MAX_TOKENS, levels)
+            grid = source.header.grid
+            tile_tokens, errors = zip(*islice(encoded, grid.count), strict=True)
+            levels = None
+            if target.adaptive and grid.count > 1:
+                visible = [width * height / TILE**2 for width, height in grid.valid_sizes()]
+                weighted = np.stack(errors) * np.array(visible)[:, None]
+                total = rate_control.expected_tokens(target, source.header, weighted)
+                levels = rate_control.levels(weighted, total)
+            allocation = Allocation(grid.count * MAX_TOKENS, levels)
             image = EncodedImage.build(
-                source.header, tile_tokens, source.chunks(), allocation, self.model.tables
+                source.header, np.stack(tile_tokens), source.chunks(), allocation, self.model.tables
             )
             jobs.append(_Job(source, image))
         return jobs
 
     def _tokens(
-        self, tiles: Iterable[np.ndarray], progress: Progress | None
-    ) -> Iterator[np.ndarray]:
+        self, tiles: Iterable[np.ndarray], adaptive: bool, progress: Progress | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """The tokens of tiles, and their errors by number of tokens if these are needed."""
         for group in batches(tiles, self.batch):
-            tokens = self.runtime.encode(np.stack(group))
+            pixels = np.stack(group)
+            tokens = self.runtime.encode(pixels)
             if progress:
                 progress(len(group))
-            yield from tokens
+            errors = self.measure_errors(pixels, tokens) if adaptive else [None] * len(group)
+            yield from zip(tokens, errors, strict=True)
 
     def _meet(self, source: _Source, image: EncodedImage, target: Target) -> EncodedImage:
         return rate_control.meet(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onedpiece.bitstream.allocation import LEVELS, STEPS_PER_OCTAVE
+from onedpiece.bitstream.allocation import LEVELS, STEPS_PER_OCTAVE, Allocation
 from onedpiece.bitstream.header import Header
 from onedpiece.constants import (
     DEFAULT_TOKEN_SET,
@@ -23,11 +23,29 @@ from onedpiece.errors import OdpError, TargetNotReached
 
 CELL = 16  # pixels; tokens are spent on detail that is finer than a cell
 SMALLEST_ERROR = 5.0  # squared; a flat tile needs some tokens too
-EXPONENT = 0.7  # tokens grow with this power of the error, as measured (docs/format.md)
-DENSITIES = (1, 2)
-"""Densities of the tiles that the encoder uses, as measured (docs/format.md)."""
-CROWDED = 0.6  # share of the possible tokens up to which finer tiles are hardly ever better
+DECAY = 0.43  # without a sketch, errors are taken to fall with this power of the tokens
+TOKEN_BITS = 11  # of a token in a file, about
+REPAIRED = 0.6  # decibels by which a decoded picture is better than its sketch, about
+ROUNDING = (0.25, 0.5, 0.75, 1.0)  # what is added to levels before their fractions are dropped
+PRICES = (-40.0, 40.0)  # of a token, as powers of two
+PRICE_STEPS = 30  # of bisection
 NO_LIMIT = 1 << 62  # bytes
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Which densities of the tiles an encoder tries, coarsest first, as measured (docs/format.md).
+
+    crowded: share of the tokens that tiles can have up to which it does not try finer ones.
+    """
+
+    densities: tuple[int, ...]
+    crowded: float
+
+
+NATURAL = Densities((1, 2), crowded=0.6)
+"""For pictures that look real, too: the natural decoder paints less from many small tiles."""
+LEAST_ERROR = Densities((1, 2, 3), crowded=0.3)
 
 
 @dataclass(frozen=True)
@@ -73,10 +91,10 @@ class Target:
         return int(min(self.bpp * pixels / 8, NO_LIMIT))
 
 
-def densities(width: int, height: int, target: Target) -> list[int]:
+def densities(width: int, height: int, target: Target, usable: Densities) -> list[int]:
     """The densities to try for a picture of this size in pixels, coarsest first."""
     tiles: dict[int, int] = {}
-    for density in DENSITIES:
+    for density in usable.densities:
         if density == 1 or _is_possible(width, height, density):
             header = Header.for_picture(width, height, 1, DEFAULT_TOKEN_SET, density=density)
             if header.grid.count > max(tiles.values(), default=0):
@@ -96,12 +114,12 @@ def _is_possible(width: int, height: int, density: int) -> bool:
     return density * max(width, height) <= MAX_SIDE and width * height <= most
 
 
-def may_be_better_finer(image: EncodedImage) -> bool:
+def may_be_better_finer(image: EncodedImage, usable: Densities) -> bool:
     """Whether finer tiles, and fewer tokens for each, may give a better picture of as many bytes.
 
     They may if most of the tokens that the tiles can have are used.
     """
-    return image.allocation.total > CROWDED * MAX_TOKENS * image.header.grid.count
+    return image.allocation.total > usable.crowded * MAX_TOKENS * image.header.grid.count
 
 
 def meet(
@@ -158,25 +176,76 @@ def _reach(
     return full.truncate(enough)
 
 
-def detail(tile: np.ndarray, width: int, height: int) -> float:
-    """How much fine detail a tile has: the squared error of replacing cells by their means.
+def guessed_errors(tiles: np.ndarray) -> np.ndarray:
+    """Roughly how the errors of tiles fall with their tokens, (B, 257), where there is no sketch.
 
-    tile: uint8 (256, 256, 3), of which the upper left width x height pixels are in the picture.
+    tiles: uint8 (B, 256, 256, 3). Errors are proportional to the detail of a tile: the squared
+    error of replacing cells by their means.
     """
-    cells = tile.reshape(TILE // CELL, CELL, TILE // CELL, CELL, 3).astype(np.float32)
-    error = float(((cells - cells.mean((1, 3), keepdims=True)) ** 2).mean())
-    return (error + SMALLEST_ERROR) * min(1.0, width / TILE) * min(1.0, height / TILE)
+    cells = tiles.reshape(-1, TILE // CELL, CELL, TILE // CELL, CELL, 3).astype(np.float32)
+    detail = ((cells - cells.mean((2, 4), keepdims=True)) ** 2).mean((1, 2, 3, 4, 5))
+    counts = np.arange(MAX_TOKENS + 1).clip(min=1)
+    scale = 3 * TILE**2 / 255**2  # from means over pixels of 0..255 to sums over pixels of 0..1
+    errors: np.ndarray = scale * (detail[:, None] + SMALLEST_ERROR) * counts**-DECAY
+    return errors
 
 
-def levels(details: list[float]) -> tuple[int, ...] | None:
-    """Levels of an `Allocation` for tiles of the given `detail`.
+def expected_tokens(target: Target, header: Header, errors: np.ndarray) -> int:
+    """About how many tokens the target needs.
 
-    None if all tiles come out alike, or if there are none.
+    errors: (tiles, 257), as `levels` takes them, of pixels in 0..1.
     """
-    if not details:
-        return None
-    octaves = EXPONENT * np.log2(np.array(details))
-    steps = np.round(STEPS_PER_OCTAVE * octaves).astype(int)
-    steps += LEVELS - 1 - steps.max()
-    chosen = tuple(int(step) for step in steps.clip(min=0))
-    return None if len(set(chosen)) == 1 else chosen
+    tiles = header.grid.count
+    max_bytes = target.bytes_for(header.pixels)
+    if target.tokens is not None:
+        total = target.tokens * header.base_tiles
+    elif max_bytes is not None:
+        total = 8 * max_bytes // TOKEN_BITS
+    else:
+        assert target.psnr is not None
+        visible = sum(width * height for width, height in header.grid.valid_sizes())
+        allowed = 3 * visible * 10 ** ((REPAIRED - target.psnr) / 10)
+        total = tiles * int((errors.sum(0) > allowed).sum())
+    return max(tiles, min(total, tiles * MAX_TOKENS))
+
+
+def levels(errors: np.ndarray, total: int) -> tuple[int, ...] | None:
+    """Levels of an `Allocation` with which so many tokens leave little error.
+
+    errors: (tiles, 257), squared error of the visible part of each tile by its number of tokens.
+    total:  tokens of all tiles.
+
+    None if the tiles are as good with equally many tokens.
+    """
+    octaves = np.log2(_best_counts(errors, total))
+    steps = STEPS_PER_OCTAVE * (octaves - octaves.max()) + LEVELS - 1
+    choices: list[tuple[int, ...] | None] = [None]
+    for offset in ROUNDING:
+        rounded = np.floor(steps + offset).clip(min=0).astype(int)
+        if rounded.min() < rounded.max():
+            choices.append(tuple((rounded + LEVELS - 1 - rounded.max()).tolist()))
+    return min(choices, key=lambda choice: _error(errors, Allocation(total, choice)))
+
+
+def _best_counts(errors: np.ndarray, total: int) -> np.ndarray:
+    """The number of tokens of each tile, (tiles,), at least 1, that leaves the least error.
+
+    A token has one price for all tiles, with which about `total` tokens are worth it.
+    """
+    counts = np.arange(1, MAX_TOKENS + 1)
+    best = counts[:0]
+    cheap, dear = PRICES
+    for _ in range(PRICE_STEPS):
+        price = (cheap + dear) / 2
+        best = counts[(errors[:, 1:] + 2**price * counts).argmin(1)]
+        if best.sum() > total:
+            cheap = price
+        else:
+            dear = price
+    return best
+
+
+def _error(errors: np.ndarray, allocation: Allocation) -> float:
+    tiles = len(errors)
+    tile, _ = allocation.sequence(tiles, allocation.total)
+    return float(errors[np.arange(tiles), np.bincount(tile, minlength=tiles)].sum())

@@ -10,7 +10,7 @@ from onedpiece.constants import MAX_SIDE
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.images.picture import Picture
 from onedpiece.metrics import psnr
-from onedpiece.rate_control import Target, densities
+from onedpiece.rate_control import LEAST_ERROR, NATURAL, Target, densities
 from onedpiece.runtime.sketch import load_sketcher
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 from onedpiece.tokenizer.weights import load_installed
@@ -44,13 +44,22 @@ class TestWhichDensity:
         ],
     )
     def test_a_number_of_tokens_takes_the_coarsest_tiles_that_hold_it(self, size, tokens, expected):
-        assert densities(*size, Target(tokens=tokens)) == expected
+        for usable in (NATURAL, LEAST_ERROR):
+            assert densities(*size, Target(tokens=tokens), usable) == expected
 
-    def test_other_targets_try_all(self):
-        assert densities(256, 256, Target(max_bytes=30)) == [1, 2]
-        assert densities(256, 256, Target(tokens=200, adaptive=True)) == [1, 2]
-        assert densities(256, 256, Target(tokens=300, adaptive=True)) == [2]
-        assert densities(64, 64, Target(psnr=30)) == [1]
+    @pytest.mark.parametrize("usable, finer", [(NATURAL, [2]), (LEAST_ERROR, [2, 3])])
+    def test_other_targets_try_all(self, usable, finer):
+        assert densities(256, 256, Target(max_bytes=30), usable) == [1, *finer]
+        assert densities(256, 256, Target(tokens=200, adaptive=True), usable) == [1, *finer]
+        assert densities(256, 256, Target(tokens=300, adaptive=True), usable) == finer
+        assert densities(64, 64, Target(psnr=30), usable) == [1]
+
+    def test_a_search_for_the_least_error_may_take_finer_tiles(self, codec, detailed):
+        target = Target(max_bytes=1800)
+        used = [
+            parse(codec.encode(detailed, target, effort=effort)).header.density for effort in (1, 2)
+        ]
+        assert used == [2, 3]
 
     def test_few_bytes_take_coarse_tiles_and_many_take_fine_ones(self, codec, detailed):
         used = {

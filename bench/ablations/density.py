@@ -17,23 +17,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from onedpiece import rate_control
 from onedpiece.bench import Protocol
 from onedpiece.bench.codecs import Ladder, available
 from onedpiece.bench.odp import Odp, from_pixels
 from onedpiece.bench.protocol import read
 from onedpiece.bench.tiling import seam_gradient
-from onedpiece.bitstream.allocation import Allocation
-from onedpiece.bitstream.header import Header
 from onedpiece.codec import Codec
-from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.constants import MAX_TOKENS, MAX_TOKENS_OF_PICTURE, TILE
 from onedpiece.encoded_image import EncodedImage
+from onedpiece.encoder import Encoder
+from onedpiece.images.picture import Picture
 from onedpiece.metrics import psnr
 from onedpiece.models.registry import DEFAULT, find
+from onedpiece.rate_control import Densities, Target
 from onedpiece.runtime.onnx import OnnxRuntime
 from onedpiece.tiles.grid import Grid
 from onedpiece.tiles.join import join
-from onedpiece.tiles.split import scale, split
+from onedpiece.tiles.split import split
 
 BYTES = (200, 250, 300, 350, 400, 500, 700, 900)  # for 256x256 pixels
 CONVENTIONAL = ("webp", "avif")
@@ -46,7 +46,6 @@ DOWN = (Image.Resampling.BOX, Image.Resampling.HAMMING, *UP)
 def sizes(pictures: list[np.ndarray], densities: Sequence[int]) -> None:
     """Print PSNR by bytes for each density, for rate control's choice and for other codecs."""
     codec, odp = Codec(device="cpu"), Odp(realism=0)
-    full = {density: [_full(codec, p, density) for p in pictures] for density in densities}
     formats = [known for known in available()[0] if known.name in CONVENTIONAL]
     ladders = {known.name: [Ladder(known, pixels) for pixels in pictures] for known in formats}
     columns = [*(f"density {density}" for density in densities), "rate control", *ladders]
@@ -54,7 +53,9 @@ def sizes(pictures: list[np.ndarray], densities: Sequence[int]) -> None:
     print("|---" * (len(columns) + 3) + "|")
     for size in BYTES:
         limits = [size * pixels[..., 0].size // TILE**2 for pixels in pictures]
-        cells = [_psnr_of(codec, full[density], pictures, limits) for density in densities]
+        images = {density: _images(codec, pictures, density, limits) for density in densities}
+        decoded = {density: _decoded(codec, images[density]) for density in densities}
+        cells = [_psnr_of(pictures, images[density], decoded[density]) for density in densities]
         files = [
             odp.encode(from_pixels(pixels), max_bytes=limit)
             for pixels, limit in zip(pictures, limits, strict=True)
@@ -64,39 +65,35 @@ def sizes(pictures: list[np.ndarray], densities: Sequence[int]) -> None:
         used = np.mean(
             [len(data) * size / limit for data, limit in zip(files, limits, strict=True)]
         )
-        seams = _seams(codec, full[2], pictures, limits)
+        seams = _seams(pictures, decoded[2])
         print(f"| {size} | {' | '.join(cells)} | {used:.0f} | {seams:.2f} |", flush=True)
 
 
-def _full(codec: Codec, pixels: np.ndarray, density: int) -> EncodedImage:
-    """All tokens of all tiles of a density, shared out by their detail."""
-    height, width = pixels.shape[:2]
-    header = Header.for_picture(width, height, MAX_TOKENS, codec.model.key, density=density)
-    grid, runtime = header.grid, OnnxRuntime(codec.model, "cpu")
-    if header.scaled:
-        pixels = scale(pixels, grid.width, grid.height)
-    tiles = list(split(pixels, grid))
-    details = [
-        rate_control.detail(tile, *shown)
-        for tile, shown in zip(tiles, grid.valid_sizes(), strict=True)
+def _images(
+    codec: Codec, pictures: list[np.ndarray], density: int, limits: list[int]
+) -> list[EncodedImage]:
+    """Pictures at one density, each within so many bytes."""
+    measures = codec._measure_psnr, codec._estimate_psnr, codec._measure_errors
+    runtime = codec._runtime(codec.model)
+    encoder = Encoder(codec.model, runtime, runtime, codec.batch, *measures)
+    usable = Densities((density,), crowded=1)
+    return [
+        encoder.encode([Picture(pixels, grey=False)], Target(max_bytes=limit), densities=usable)[0]
+        for pixels, limit in zip(pictures, limits, strict=True)
     ]
-    levels = rate_control.levels(details) if grid.count > 1 else None
-    tokens = np.concatenate([runtime.encode(tile[None]) for tile in tiles])
-    allocation = Allocation(grid.count * MAX_TOKENS, levels)
-    return EncodedImage.build(header, tokens, (), allocation, codec.model.tables)
 
 
-def _decoded(codec: Codec, full: list[EncodedImage], limits: list[int]) -> list[np.ndarray]:
-    images = [image.truncate(max_bytes=limit) for image, limit in zip(full, limits, strict=True)]
+def _decoded(codec: Codec, images: list[EncodedImage]) -> list[np.ndarray]:
     return [picture.pixels for picture in codec.decode_pictures(images, realism=0)]
 
 
 def _psnr_of(
-    codec: Codec, full: list[EncodedImage], pictures: list[np.ndarray], limits: list[int]
+    pictures: list[np.ndarray], images: list[EncodedImage], decoded: list[np.ndarray]
 ) -> str:
     """PSNR of a density, in brackets if it has not enough tokens to fill the files."""
-    score = _mean(pictures, _decoded(codec, full, limits))
-    short = any(len(image.to_bytes()) <= limit for image, limit in zip(full, limits, strict=True))
+    score = _mean(pictures, decoded)
+    most = [MAX_TOKENS * image.header.grid.count for image in images]
+    short = any(image.allocation.total == full for image, full in zip(images, most, strict=True))
     return f"({score})" if short else score
 
 
@@ -107,16 +104,14 @@ def _conventional(ladders: list[Ladder], pictures: list[np.ndarray], limits: lis
     return _mean(pictures, decoded) if len(decoded) == len(pictures) else "no file"
 
 
-def _seams(
-    codec: Codec, full: list[EncodedImage], pictures: list[np.ndarray], limits: list[int]
-) -> float:
+def _seams(pictures: list[np.ndarray], decoded: list[np.ndarray]) -> float:
     """Gradient across the seams of density 2 over that elsewhere, relative to the original's.
 
     1 means invisible.
     """
     ratios = [
-        seam_gradient(decoded, TILE // 2) / seam_gradient(pixels, TILE // 2)
-        for pixels, decoded in zip(pictures, _decoded(codec, full, limits), strict=True)
+        seam_gradient(other, TILE // 2) / seam_gradient(pixels, TILE // 2)
+        for pixels, other in zip(pictures, decoded, strict=True)
     ]
     return float(np.mean(ratios))
 
@@ -158,20 +153,16 @@ def seams(pictures: list[np.ndarray]) -> None:
     Relative to the gradient elsewhere and to the original's; 1 means invisible.
     """
     codec = Codec(device="cpu")
-    full = [_full(codec, pixels, 2).with_equal_counts() for pixels in pictures]
+    full = [
+        codec.encode_pictures([Picture(p, grey=False)], MAX_TOKENS_OF_PICTURE) for p in pictures
+    ]
     print("| tokens of each tile | gradient across seams |\n|---|---|")
     for count in SEAM_TOKENS:
         images = [
             image.truncate(count * image.header.grid.count // image.header.base_tiles)
-            for image in full
+            for (image,) in full
         ]
-        ratios = [
-            seam_gradient(picture.pixels, TILE // 2) / seam_gradient(pixels, TILE // 2)
-            for picture, pixels in zip(
-                codec.decode_pictures(images, realism=0), pictures, strict=True
-            )
-        ]
-        print(f"| {count} | {np.mean(ratios):.2f} |", flush=True)
+        print(f"| {count} | {_seams(pictures, _decoded(codec, images)):.2f} |", flush=True)
 
 
 def main(verb: str, paths: Sequence[Path]) -> None:

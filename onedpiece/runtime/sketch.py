@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onedpiece.constants import CODEBOOK_SIZE, TILE
+from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.models.tensors import read_tensor
+
+Floats = NDArray[np.float32]
 
 TABLES = ("colour", "class_mean", "class_of", "order", "scale", "block_sizes", "codebooks")
 
@@ -31,7 +33,7 @@ class Sketcher:
         self._frequencies = round((tables["class_mean"].shape[1] / 3) ** 0.5)
         self._basis = _cosine_basis(self._frequencies)
 
-    def sketch(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+    def sketch(self, tokens: NDArray[np.integer]) -> Floats:
         """The first K tokens of a tile, (K,) -> pixels float32 (256, 256, 3) in 0..255.
 
         Without any token, it is the mean of the first class.
@@ -47,6 +49,39 @@ class Sketcher:
         pixels = self._basis.T @ spectrum @ self._basis
         return np.asarray((255 * pixels.transpose(1, 2, 0)).clip(0, 255), np.float32)
 
+    def errors(self, tiles: NDArray[np.uint8], tokens: NDArray[np.integer]) -> Floats:
+        """The squared error of sketches of the first 0 to 256 tokens, float32 (B, 257).
+
+        tiles:  uint8 (B, 256, 256, 3).
+        tokens: (B, 256).
+
+        It is summed over pixels and channels in 0..1, and counts values out of that range as they
+        are. Coefficients are orthonormal, so that no sketch has to be made.
+        """
+        tables, count = self._tables, len(tiles)
+        pixels = tiles.transpose(0, 3, 1, 2).astype(np.float32) / 255
+        spectrum = (self._basis @ pixels @ self._basis.T).reshape(count, 3, -1)
+        coefficients = (tables["colour"].T @ spectrum).reshape(count, -1)
+        class_id = tables["class_of"][tokens[:, 0]]
+        residual = coefficients - tables["class_mean"][class_id]
+        errors = np.empty((count, MAX_TOKENS + 1), np.float32)
+        beyond = _energy(pixels.reshape(count, -1)) - _energy(coefficients)
+        errors[:, 0] = beyond + _energy(residual)
+        first = 0
+        for block, size in enumerate(tables["block_sizes"]):
+            span = slice(first, first + size)
+            codes = tables["codebooks"][tokens[:, span] + np.int64(block * CODEBOOK_SIZE)]
+            values = codes * tables["scale"][class_id, span, None].astype(np.float32)
+            # A block has no coefficient twice.
+            order = tables["order"][class_id, span].reshape(count, -1)
+            before = np.take_along_axis(residual, order, 1).reshape(values.shape)
+            after = before - values
+            np.put_along_axis(residual, order, after.reshape(count, -1), 1)
+            steps = (_energy(after) - _energy(before)).cumsum(1)
+            errors[:, first + 1 : first + size + 1] = errors[:, first, None] + steps
+            first += size
+        return errors
+
 
 @cache
 def load_sketcher(token_set: Path, _fingerprint: str) -> Sketcher | None:
@@ -59,7 +94,13 @@ def load_sketcher(token_set: Path, _fingerprint: str) -> Sketcher | None:
     return Sketcher(present) if len(present) == len(TABLES) else None
 
 
-def _cosine_basis(frequencies: int) -> NDArray[np.float32]:
+def _energy(values: NDArray[Any]) -> NDArray[Any]:
+    """Sum of squares along the last axis."""
+    energy: NDArray[Any] = np.square(values).sum(-1)
+    return energy
+
+
+def _cosine_basis(frequencies: int) -> Floats:
     """The orthonormal DCT-II of 256 points, (frequencies, 256)."""
     k, x = np.arange(frequencies)[:, None], (np.arange(TILE) + 0.5) / TILE
     basis = np.cos(np.pi * k * x) * np.sqrt(2 / TILE)
