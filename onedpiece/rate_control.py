@@ -217,13 +217,13 @@ def levels(errors: np.ndarray, total: int) -> tuple[int, ...] | None:
 
     None if the tiles are as good with equally many tokens.
     """
-    octaves = np.log2(_best_counts(errors, total))
-    steps = STEPS_PER_OCTAVE * (octaves - octaves.max()) + LEVELS - 1
+    steps = STEPS_PER_OCTAVE * np.log2(_best_counts(errors, total))
     choices: list[tuple[int, ...] | None] = [None]
     for offset in ROUNDING:
-        rounded = np.floor(steps + offset).clip(min=0).astype(int)
+        rounded = np.floor(steps - steps.max() + offset).astype(int)
+        rounded += LEVELS - 1 - rounded.max()
         if rounded.min() < rounded.max():
-            choices.append(tuple((rounded + LEVELS - 1 - rounded.max()).tolist()))
+            choices.append(tuple(rounded.clip(min=0).tolist()))
     return min(choices, key=lambda choice: _error(errors, Allocation(total, choice)))
 
 

@@ -151,6 +151,20 @@ class TestEstimate:
         sketch = sketcher.sketch(image.tokens[0])
         assert np.abs(sketch - 255 * expected.clip(0, 1)).max() < 0.5
 
+    def test_errors_are_those_of_sketches_of_every_length(self, codec, make_picture):
+        tiles = np.stack([np.asarray(make_picture(seed=seed)) for seed in (1, 2, 3)])
+        tokens = np.concatenate([parse(codec.encode(Image.fromarray(t))).tokens for t in tiles])
+        network = load_installed(codec.model.faithful)
+        assert isinstance(network, SpectralOneDPiece)
+        sketcher = load_sketcher(codec.model.token_set_file, codec.model.fingerprint)
+        errors = sketcher.errors(tiles, tokens)
+        assert errors.shape == (3, 257)
+        pixels = torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255
+        for count in (1, 2, 17, 100, 256):
+            spectral = network.spectral_picture(torch.from_numpy(tokens[:, :count].astype(int)))
+            expected = (spectral - pixels).square().sum((1, 2, 3)).detach().numpy()
+            assert errors[:, count] == pytest.approx(expected, rel=2e-3)
+
     def test_it_follows_the_error_of_the_decoded_picture(self, codec, detailed):
         picture = Picture(np.asarray(detailed), grey=False)
         estimates = [
