@@ -191,34 +191,30 @@ class Encoder:
     ) -> list[_Job]:
         """All 256 tokens of every tile, and levels of the tiles if the target is adaptive."""
         tiles = (tile for source in sources for tile in source.tiles())
-        encoded = self._tokens(tiles, target.adaptive, progress)
+        shared_out = target.adaptive and any(source.header.grid.count > 1 for source in sources)
+        encoded = self._tokens(tiles, shared_out, progress)
         jobs = []
         for source in sources:
-            grid = source.header.grid
-            tile_tokens, errors = zip(*islice(encoded, grid.count), strict=True)
-            levels = None
-            if target.adaptive and grid.count > 1:
-                visible = [width * height / TILE**2 for width, height in grid.valid_sizes()]
-                weighted = np.stack(errors) * np.array(visible)[:, None]
-                total = rate_control.expected_tokens(target, source.header, weighted)
-                levels = rate_control.levels(weighted, total)
-            allocation = Allocation(grid.count * MAX_TOKENS, levels)
+            count = source.header.grid.count
+            tokens, errors = zip(*islice(encoded, count), strict=True)
+            levels = _levels(source, target, np.stack(errors)) if shared_out and count > 1 else None
+            allocation = Allocation(count * MAX_TOKENS, levels)
             image = EncodedImage.build(
-                source.header, np.stack(tile_tokens), source.chunks(), allocation, self.model.tables
+                source.header, np.stack(tokens), source.chunks(), allocation, self.model.tables
             )
             jobs.append(_Job(source, image))
         return jobs
 
     def _tokens(
-        self, tiles: Iterable[np.ndarray], adaptive: bool, progress: Progress | None
+        self, tiles: Iterable[np.ndarray], with_errors: bool, progress: Progress | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The tokens of tiles, and their errors by number of tokens if these are needed."""
+        """The tokens of tiles, and their errors by number of tokens, or None."""
         for group in batches(tiles, self.batch):
             pixels = np.stack(group)
             tokens = self.runtime.encode(pixels)
             if progress:
                 progress(len(group))
-            errors = self.measure_errors(pixels, tokens) if adaptive else [None] * len(group)
+            errors = self.measure_errors(pixels, tokens) if with_errors else [None] * len(group)
             yield from zip(tokens, errors, strict=True)
 
     def _meet(self, source: _Source, image: EncodedImage, target: Target) -> EncodedImage:
@@ -274,6 +270,16 @@ def _size(picture: Picture) -> tuple[int, int]:
 def _header(picture: Picture, model: Model, density: int) -> Header:
     return Header.for_picture(
         *_size(picture), MAX_TOKENS, model.key, grey=picture.grey, density=density
+    )
+
+
+def _levels(source: _Source, target: Target, errors: np.ndarray) -> tuple[int, ...] | None:
+    """Levels of the tiles, given their errors by number of tokens, (tiles, 257)."""
+    sizes = source.header.grid.valid_sizes()
+    visible = np.array([width * height / TILE**2 for width, height in sizes])
+    weighted = errors * visible[:, None]
+    return rate_control.levels(
+        weighted, rate_control.expected_tokens(target, source.header, weighted)
     )
 
 
