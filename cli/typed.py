@@ -17,7 +17,7 @@ from onedpiece.cli.inputs import UsageError
 VERBS = {
     "encode": "Encode pictures as .odp files.",
     "decode": "Decode .odp files, also truncated ones, to PNG or the format of OUT's extension.",
-    "truncate": "Keep only the first tokens, as if the picture had been encoded with only these.",
+    "truncate": "Keep only the first tokens.",
     "info": "Show dimensions, tokens, model and bytes of .odp files.",
     "verify": "Check that .odp files are complete and valid.",
     "view": "Show .odp files and other pictures in the terminal.",
