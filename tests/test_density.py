@@ -12,6 +12,7 @@ from onedpiece.images.picture import Picture
 from onedpiece.metrics import psnr
 from onedpiece.rate_control import LEAST_ERROR, NATURAL, Target, densities
 from onedpiece.runtime.sketch import load_sketcher
+from onedpiece.search import ROUNDS
 from onedpiece.tokenizer.onedpiece import SpectralOneDPiece
 from onedpiece.tokenizer.weights import load_installed
 
@@ -54,7 +55,8 @@ class TestWhichDensity:
         assert densities(256, 256, Target(tokens=300, adaptive=True), usable) == finer
         assert densities(64, 64, Target(psnr=30), usable) == [1]
 
-    def test_a_search_for_the_least_error_may_take_finer_tiles(self, codec, detailed):
+    def test_a_search_for_the_least_error_may_take_finer_tiles(self, codec, detailed, monkeypatch):
+        monkeypatch.setitem(ROUNDS, 2, 0)
         target = Target(max_bytes=1800)
         used = [
             parse(codec.encode(detailed, target, effort=effort)).header.density for effort in (1, 2)
