@@ -104,7 +104,8 @@ class Codec:
         """One PIL image to the bytes of an .odp file.
 
         target: what the file must have; an integer is a number of tokens (`Target.tokens`).
-        effort: 1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
+        effort: 1 to 3; above 1, encoding searches for better tokens, for seconds a tile. Without
+            `lpips`, it may also make the tiles finer, which take longer to decode.
 
         Transparency is kept. Raises PictureError or LimitExceeded for an image that cannot be
         encoded, TargetNotReached for a target that cannot be met, ModelError for an effort that
