@@ -100,7 +100,7 @@ class TestEncoding:
         assert codec.parse(slow).counts[0] <= codec.parse(quick).counts[0]
 
     def test_decibels_that_only_the_search_reaches(self, codec, make_picture):
-        picture = make_picture(120, 100)
+        picture = make_picture(80, 70)
         wanted = psnr(smooth(codec, codec.encode(picture, 1024)), picture) + 0.03
         with pytest.raises(OdpError, match="cannot be reached"):
             codec.encode(picture, Target(psnr=wanted))
