@@ -132,7 +132,9 @@ class Encoder:
     ) -> list[EncodedImage]:
         """Encode pictures, whose tiles go through the networks together.
 
-        effort: 1 to 3; above 1 for models that are `Model.searchable`.
+        effort:    1 to 3; above 1 for models that are `Model.searchable`.
+        densities: of the tiles, to choose from.
+
         Raises TargetNotReached, DeviceError or ModelError.
         """
         drafts = self._drafts(pictures, target, densities, progress if effort == 1 else None)

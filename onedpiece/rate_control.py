@@ -44,7 +44,7 @@ class Densities:
 
 
 NATURAL = Densities((1, 2), crowded=0.6)
-"""For pictures that look real, too: the natural decoder paints less from many small tiles."""
+"""For pictures that may be decoded with any realism: finer tiles look less natural."""
 LEAST_ERROR = Densities((1, 2, 3), crowded=0.3)
 
 

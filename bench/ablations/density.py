@@ -3,9 +3,11 @@
     python -m onedpiece.bench.ablations.density filters PICTURES...
     python -m onedpiece.bench.ablations.density seams PICTURES...
     python -m onedpiece.bench.ablations.density 4 PICTURES...  # densities up to 4
+    python -m onedpiece.bench.ablations.density looks LPIPS PICTURES...
 
-PSNR of whole files that are decoded for the least error, beside the best WebP and AVIF files of the
-same size. Pictures are coded in their own size.
+The first three code pictures in their own size, and decode them for the least error; PSNR of whole
+files stands beside that of the best WebP and AVIF files of the same size. The last one scores
+pictures of 256x256 pixels at realism 1; LPIPS is a folder of weights as for `odp bench rd`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from PIL import Image
 
 from onedpiece.bench import Protocol
 from onedpiece.bench.codecs import Ladder, available
+from onedpiece.bench.metrics import available as available_metrics
 from onedpiece.bench.odp import Odp, from_pixels
 from onedpiece.bench.protocol import read
 from onedpiece.bench.tiling import seam_gradient
@@ -39,6 +42,8 @@ BYTES = (200, 250, 300, 350, 400, 500, 700, 900)  # for 256x256 pixels
 CONVENTIONAL = ("webp", "avif")
 TOKENS = (64, 128, 256)  # of each tile, where filters are compared
 SEAM_TOKENS = (64, 160, 256)  # of each tile
+LOOKS_BYTES, LOOKS_DENSITIES = (700, 900, 1400), (2, 3, 4)
+LOOKS = ("psnr", "lpips_squeeze", "efficientnet_lite1")
 UP = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 DOWN = (Image.Resampling.BOX, Image.Resampling.HAMMING, *UP)
 
@@ -83,8 +88,8 @@ def _images(
     ]
 
 
-def _decoded(codec: Codec, images: list[EncodedImage]) -> list[np.ndarray]:
-    return [picture.pixels for picture in codec.decode_pictures(images, realism=0)]
+def _decoded(codec: Codec, images: list[EncodedImage], realism: float = 0) -> list[np.ndarray]:
+    return [picture.pixels for picture in codec.decode_pictures(images, realism=realism)]
 
 
 def _psnr_of(
@@ -165,8 +170,27 @@ def seams(pictures: list[np.ndarray]) -> None:
         print(f"| {count} | {_seams(pictures, _decoded(codec, images)):.2f} |", flush=True)
 
 
+def looks(pictures: list[np.ndarray], lpips: Path) -> None:
+    """Print scores at realism 1 of each density."""
+    codec = Codec(device="cpu")
+    metrics = [metric for metric in available_metrics(lpips)[0] if metric.name in LOOKS]
+    print(f"| bytes | density | {' | '.join(metric.label for metric in metrics)} |")
+    print("|---" * (len(metrics) + 2) + "|")
+    for size in LOOKS_BYTES:
+        for density in LOOKS_DENSITIES:
+            images = _images(codec, pictures, density, [size] * len(pictures))
+            pairs = list(zip(pictures, _decoded(codec, images, realism=1), strict=True))
+            scores = [np.mean([metric.score(*pair) for pair in pairs]) for metric in metrics]
+            cells = " | ".join(f"{score:.3f}" for score in scores)
+            print(f"| {size} | {density} | {cells} |", flush=True)
+
+
 def main(verb: str, paths: Sequence[Path]) -> None:
     """Print one of the tables."""
+    if verb == "looks":
+        lpips, *paths = paths
+        looks([read(path, Protocol.paper).pixels for path in paths], lpips)
+        return
     pictures = [read(path, Protocol.native).pixels for path in paths]
     if verb == "filters":
         filters(pictures)

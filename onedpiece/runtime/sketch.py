@@ -72,7 +72,7 @@ class Sketcher:
             span = slice(first, first + size)
             codes = tables["codebooks"][tokens[:, span] + np.int64(block * CODEBOOK_SIZE)]
             values = codes * tables["scale"][class_id, span, None].astype(np.float32)
-            # A block has no coefficient twice.
+            # No block codes a coefficient twice (`onedpiece.training.fit`).
             order = tables["order"][class_id, span].reshape(count, -1)
             before = np.take_along_axis(residual, order, 1).reshape(values.shape)
             after = before - values
