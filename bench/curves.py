@@ -97,9 +97,11 @@ def write_compressai(points: dict[str, list[Point]], folder: Path, description: 
         results = {"bpp": [point.bpp for point in complete]}
         for metric in complete[0].scores:
             values = [point.scores[metric] for point in complete]
+            if not np.isfinite(values).all():  # JSON has no NaN
+                continue
             results[COMPRESSAI.get(metric, metric)] = values
         data = {"name": codec, "description": description, "results": results}
-        (folder / f"{codec}.json").write_text(json.dumps(data, indent=2) + "\n")
+        (folder / f"{codec}.json").write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def _point(setting: str, rows: list[Row], total: int) -> Point:

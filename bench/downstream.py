@@ -115,7 +115,7 @@ def downstream(
                     scores.setdefault((key, row.codec, row.setting), []).append(score)
             advance(1)
     means = [(*key, float(np.mean(values)), len(values)) for key, values in scores.items()]
-    with (run.out / "downstream.csv").open("w", newline="") as file:
+    with (run.out / "downstream.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("network", "codec", "setting", "score", "pictures"))
         writer.writerows((*mean[:3], f"{mean[3]:.4f}", mean[4]) for mean in means)

@@ -1,4 +1,4 @@
-"""ReadOptions pictures for measurements: whole, or the central square that papers use."""
+"""Read pictures for measurements: whole, or the central square that papers use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from onedpiece.bench import Protocol
-from onedpiece.constants import TILE
 from onedpiece.errors import OdpError
 from onedpiece.images.picture import Picture
 from onedpiece.images.reader import ReadOptions, open_picture
+from onedpiece.images.scaling import center_square
 
 WHITE = (255, 255, 255)
 
@@ -28,10 +28,4 @@ def read(path: Path, protocol: Protocol) -> Picture:
 
 def center_crop(pixels: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) -> uint8 (256, 256, 3): scale the short edge to 256, crop the long one."""
-    image = Image.fromarray(pixels)
-    if min(image.size) != TILE:
-        factor = TILE / min(image.size)
-        size = [max(TILE, round(edge * factor)) for edge in image.size]
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    left, top = ((edge - TILE) // 2 for edge in image.size)
-    return np.asarray(image.crop((left, top, left + TILE, top + TILE)))
+    return np.asarray(center_square(Image.fromarray(pixels)))

@@ -59,7 +59,8 @@ def write_report(
     except ImportError as error:
         missing = [*missing, f"plots and contact sheet: {error}"]
     title = f"`odp bench rd`, {pictures}."
-    (run.out / "tables.md").write_text("\n\n".join([title, *map(_markdown, tables)]) + "\n")
+    text = "\n\n".join([title, *map(_markdown, tables)]) + "\n"
+    (run.out / "tables.md").write_text(text, encoding="utf-8")
     page = _page(run, pictures, plots, tables, missing, _page_data(run, rows))
     (run.out / "report.html").write_text(page, encoding="utf-8")
     for line in missing:
@@ -239,7 +240,8 @@ def _page_data(run: Run, rows: list[Row]) -> dict[str, object]:
     rows = [row for row in rows if row.codec in order]  # without those at native size
     for row in sorted(rows, key=lambda row: order.index(row.codec)):
         if row.picture in files and row.bytes is not None:
-            facts = {"bytes": row.bytes, "scores": row.scores, "options": row.options}
+            scores = {name: value for name, value in row.scores.items() if np.isfinite(value)}
+            facts = {"bytes": row.bytes, "scores": scores, "options": row.options}
             entry = {"image": _data_uri(decode(run, row)), **facts}
             settings = [row.setting] if row.codec != THUMBHASH else list(run.settings)
             for setting in settings:
@@ -275,7 +277,7 @@ def _page(
         "PLOTS": "".join(f'<img alt="" src="data:image/svg+xml;base64,{svg}">' for svg in svgs),
         "TABLES": "".join(f"<h3>{html.escape(t)}</h3>{_html(cells)}" for t, cells in tables),
         "QUALITY": str(QUALITY),
-        "DATA": json.dumps(data).replace("<", "\\u003c"),
+        "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
     page = TEMPLATE.read_text(encoding="utf-8")
     for name, value in parts.items():

@@ -60,7 +60,7 @@ class Table:
         self.keys = {row.key for row in self.rows}
         # Rewrite the file, because an interrupted run may have left an incomplete last line.
         partial = path.with_name(path.name + ".part")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow((*COLUMNS, *self._metrics))
             csv.writer(file).writerows(_cells(row, self._metrics) for row in self.rows)
         os.replace(partial, path)
@@ -70,7 +70,7 @@ class Table:
         new = [row for row in rows if row.key not in self.keys]
         if not new:
             return
-        with self._path.open("a", newline="") as file:
+        with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(_cells(row, self._metrics) for row in new)
         self.rows += new
         self.keys |= {row.key for row in new}
@@ -78,7 +78,7 @@ class Table:
 
 def read_rows(path: Path, metrics: tuple[str, ...] | None = None) -> list[Row]:
     """The rows of a table. Raises OdpError if the file is no table, or has other metrics."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     complete = text[: text.rfind("\n") + 1]  # an interrupted run leaves a line without its end
     reader = csv.DictReader(io.StringIO(complete))
     columns = tuple(reader.fieldnames or (*COLUMNS, *(metrics or ())))

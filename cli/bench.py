@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from onedpiece.errors import missing_extra
 
 REPORT_SECONDS = 30  # between lines of progress, where stderr is not a terminal
 DEFAULT_TOKENS = (16, 32, 64, 128, 256)
-CORES = os.cpu_count() or 1
+CORES = options.cores()
 
 bench = typer.Typer(help="Measure the codec.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -92,7 +91,7 @@ def rd(
         named(paths), names, counts, sizes, protocol, out, model, device, lpips, effort, realism
     )
     network = OnnxFeatures(features) if features else None
-    table, missing = measure(run, os.cpu_count() or 1, progress)
+    table, missing = measure(run, options.cores(), progress)
     write_report(run, table.rows, available(lpips)[0], missing, network)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -131,7 +130,7 @@ def decode(
         suffix=f".{suffix.removeprefix('.')}",
         force=force,
         skip_existing=skip_existing,
-        workers=workers or _cores(),
+        workers=workers or options.cores(),
         model=model,
         decoder=decoder,
         device=device,
@@ -202,7 +201,7 @@ def convert(
 
 def _here(run: Launch, workers: int | None, shard: Shard) -> Launch:
     """Encode a shard with processes of this machine."""
-    return partial(run, workers=workers or _cores(), shard=shard)
+    return partial(run, workers=workers or options.cores(), shard=shard)
 
 
 def _on_ray(run: Launch, workers: int | None, address: str | None, num_gpus: float) -> Launch:
@@ -226,13 +225,6 @@ def _shard(text: str) -> Shard:
 
 def _names(columns: str | None) -> tuple[str, ...] | None:
     return None if columns is None else tuple(name for name in columns.split(",") if name)
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reporter(silent: bool) -> Callable[[Progress], None] | None:

@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from onedpiece.constants import MAX_PIXELS
+from onedpiece.constants import MAX_FILE_BYTES, MAX_PIXELS
 from onedpiece.errors import LimitExceeded, OdpError, OutputError
 
 STREAM = Path("-")  # standard input or output
-MAX_INPUT = 512 << 20  # bytes; far above the largest .odp file within the limits on pixels
 HEADER_BYTES = 64  # at least as long as any header
 ERRORS = (OdpError, OSError, MemoryError)  # failures of one file, after which others go on
 
@@ -23,14 +22,14 @@ def read(path: Path) -> bytes:
     """Read a whole file, or standard input for "-". Raises OdpError or LimitExceeded."""
     try:
         if path == STREAM:
-            data = sys.stdin.buffer.read(MAX_INPUT + 1)
+            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_INPUT + 1)
+                data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise OdpError(f"cannot be opened: {error.strerror}") from error
-    if len(data) > MAX_INPUT:
-        raise LimitExceeded(f"the file has more than {MAX_INPUT} bytes")
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitExceeded(f"the file has more than {MAX_FILE_BYTES} bytes")
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -255,3 +256,10 @@ def colour(name: str | None) -> tuple[int, int, int] | None:
 def exit_after(failures: int) -> None:
     """Exit, with code 1 if any input failed."""
     sys.exit(1 if failures else 0)
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -55,11 +55,14 @@ class Report:
 
     def failed(self, source: Path, error: Exception) -> None:
         """Print why an input failed, after the traceback with `odp --debug`."""
+        reason = str(error)
+        if isinstance(error, MemoryError):  # Python gives none
+            reason = "there is not enough memory"
         if self.json:
-            print(json.dumps({"input": str(source), "error": str(error)}), flush=True)
+            print(json.dumps({"input": str(source), "error": reason}), flush=True)
         if os.environ.get("ODP_DEBUG"):
             traceback.print_exception(error)
-        print(f"odp: {source}: {error}", file=sys.stderr)
+        print(f"odp: {source}: {reason}", file=sys.stderr)
 
     def summary(self, done: int, skipped: int, failed: int) -> None:
         """Print the numbers of a batch at its end."""
@@ -99,7 +102,9 @@ def progress(total: int, noun: str = "steps") -> Iterator[Callable[[int], None]]
         nonlocal done
         done += count
         rate = done / max(time.monotonic() - start, 1e-3)
-        bar.update(task, advance=count, speed=f"{rate:.1f} {noun}/s")
+        # There are more tiles than expected if the encoder makes them finer.
+        most = max(total, done)
+        bar.update(task, advance=count, total=most, speed=f"{rate:.1f} {noun}/s")
 
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=total, speed="")

@@ -21,6 +21,7 @@ def view(paths: options.PicturesOrOdpFiles) -> None:
     """Show .odp files and other pictures in the terminal."""
     from onedpiece.cli import terminal
     from onedpiece.images.reader import suffixes
+    from onedpiece.images.scaling import shrink
 
     if not sys.stdout.isatty():
         raise OdpError("standard output is not a terminal: use odp decode")
@@ -30,7 +31,7 @@ def view(paths: options.PicturesOrOdpFiles) -> None:
     inputs = Inputs(paths, None, noun="pictures")
 
     def inspect(path: Path) -> None:
-        image = _shrink(_read(path), room)
+        image = shrink(_read(path), room)
         if len(paths) > 1:
             print(path, flush=True)
         show(image, protocol)
@@ -85,12 +86,3 @@ def _read(path: Path) -> Image:
         return api.decode(data)
     with files.silence_c_libraries():
         return open_picture(data).to_pillow()
-
-
-def _shrink(image: Image, room: tuple[int, int]) -> Image:
-    """The picture, reduced to fit where it is larger than the room, (width, height)."""
-    from PIL import ImageOps
-
-    if image.width <= room[0] and image.height <= room[1]:
-        return image
-    return ImageOps.contain(image, room)

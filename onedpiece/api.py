@@ -47,7 +47,7 @@ def encode(
         is given. Above 256, the picture has finer tiles.
     max_bytes:  instead, a limit for the whole file.
     bpp:        instead, a limit in bits per pixel.
-    psnr:       instead, the decibels that the decoded picture must have (with realism 1).
+    psnr:       instead, the decibels that the picture must have when it is decoded with realism 0.
     adaptive:   give more of the tokens to tiles with more detail; always on with max_bytes, bpp
         and psnr.
     effort:     1 to 3; above 1, encoding searches for better tokens, for seconds a tile.
@@ -77,7 +77,7 @@ def encode(
         picture = open_picture(Path(image), options)
     else:
         picture = from_pillow(image, options)
-    codec = _codec(model, device, lpips=None if lpips is None else Path(lpips))
+    codec = _codec(model, device, None, None if lpips is None else Path(lpips))
     return codec.encode_pictures([picture], target, effort=effort)[0].to_bytes()
 
 
@@ -105,7 +105,7 @@ def decode(
         file has its token set.
     decoder:    name of a decoder of the file's token set; the newest one if None.
     device:     "auto", "cpu" or "cuda".
-    max_pixels: larger pictures are refused.
+    max_pixels: larger pictures are refused; with tiles of density d, each pixel counts d * d times.
 
     A file that lost its end decodes from its remaining tokens, as long as its header,
     allocation and chunks are complete.
@@ -119,7 +119,8 @@ def decode(
 
     if not isinstance(source, EncodedImage):
         source = open(source, model=model, max_pixels=max_pixels)
-    codec = _codec(model, device, decoder)
+    source.header.check_pixels(max_pixels)
+    codec = _codec(model, device, decoder, None)
     image = codec.decode(source, num_tokens, realism=realism, strict=strict)
     color = parse_color(background)
     if color is None or "A" not in image.mode:
@@ -209,7 +210,7 @@ def _read_file(path: Path, size: int) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _codec(model: str, device: str, decoder: str | None = None, lpips: Path | None = None) -> Codec:
+def _codec(model: str, device: str, decoder: str | None, lpips: Path | None) -> Codec:
     """A codec that stays loaded between calls."""
     from onedpiece.codec import Codec
 

@@ -5,6 +5,7 @@ A thin facade over `encoder` and `decoder`.
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 import warnings
@@ -168,7 +169,7 @@ class Codec:
         """`EncodedImage.from_bytes`, for files of this codec's model and of installed ones."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError("a file is bytes here; onedpiece.decode takes a path")
-        return EncodedImage.from_bytes(bytes(data), self.max_pixels, self._tables_of)
+        return EncodedImage.from_bytes(bytes(data), self.max_pixels, self.tables_of)
 
     def model_of(self, image: EncodedImage) -> Model:
         """The model, and in it the decoder, that paints the tokens of an image.
@@ -198,14 +199,13 @@ class Codec:
         """
         if not isinstance(target, Target):
             target = Target(tokens=target)
-        if effort not in ROUNDS:
-            raise ValueError(f"effort must be 1 to {max(ROUNDS)}")
+        check_effort(effort)
         if effort > 1 and not self.model.searchable:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
         runtime = self._runtime(self.model)
         proposer = self._search_of_looks(self._lpips) if self._lpips and effort > 1 else runtime
         measures = self._measure_psnr, self._estimate_psnr, self._measure_errors
-        encoder = Encoder(self.model, runtime, proposer, self.batch, *measures)
+        encoder = Encoder(self.model, runtime, proposer, self.batch, *measures, self.max_pixels)
         # A search for the least error leaves looks aside.
         densities = LEAST_ERROR if effort > 1 and not self._lpips else NATURAL
         return encoder.encode(pictures, target, effort, densities, progress)
@@ -222,10 +222,9 @@ class Codec:
 
         progress: called with the number of tiles in each batch after it is decoded.
         """
-        if num_tokens is not None and num_tokens < 1:
-            raise ValueError("at least one token is needed")
-        if not 0 <= realism <= 1:
-            raise ValueError("realism must be 0 to 1")
+        check_decoding(num_tokens, realism)
+        if num_tokens is not None:
+            num_tokens = operator.index(num_tokens)  # integers of NumPy overflow
         decoder = Decoder(self.model_of, self._runtime, self.batch)
         return decoder.decode(images, num_tokens, realism, progress)
 
@@ -252,7 +251,8 @@ class Codec:
     def _sketcher(self) -> Sketcher | None:
         return load_sketcher(self.model.token_set_file, self.model.fingerprint)
 
-    def _tables_of(self, key: bytes) -> Tables | None:
+    def tables_of(self, key: bytes) -> Tables | None:
+        """`installed_tables`, also of this codec's model."""
         return installed_tables(key, self.model)
 
     def _search_of_looks(self, lpips: Path) -> Proposer:
@@ -271,6 +271,20 @@ class Codec:
                 runtime = OnnxRuntime(model, self._device, self._threads)
                 self._runtimes[model.network] = runtime
             return self._runtimes[model.network]
+
+
+def check_effort(effort: int) -> None:
+    """Raise ValueError for an effort that does not exist."""
+    if effort not in ROUNDS:
+        raise ValueError(f"effort must be 1 to {max(ROUNDS)}")
+
+
+def check_decoding(num_tokens: int | None, realism: float) -> None:
+    """Raise ValueError for arguments of `Codec.decode` that are out of range."""
+    if num_tokens is not None and num_tokens < 1:
+        raise ValueError("at least one token is needed")
+    if not 0 <= realism <= 1:
+        raise ValueError("realism must be 0 to 1")
 
 
 def _report_truncation(image: EncodedImage, strict: bool) -> None:

@@ -120,7 +120,7 @@ class _Rows:
         front = values.pop("front", b"")
         row = {"tokens": tokens, **values}
         if self._codec is not None:
-            image = image_of(front, tokens, self._codec.max_pixels)
+            image = image_of(front, tokens, self._codec.max_pixels, self._codec.tables_of)
             (picture,) = self._codec.decode_pictures([image])
             row["picture"] = torch.from_numpy(
                 np.ascontiguousarray(picture.pixels.transpose(2, 0, 1))

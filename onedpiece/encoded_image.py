@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onedpiece.bitstream import payload
 from onedpiece.bitstream.allocation import Allocation
-from onedpiece.bitstream.alpha import unpack_alpha
+from onedpiece.bitstream.alpha import check_alpha
 from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, decompress
 from onedpiece.bitstream.front import Front
 from onedpiece.bitstream.header import Header
@@ -255,6 +255,7 @@ class EncodedImage:
             raise ValueError("num_tokens and max_bytes must be at least 1")
         tiles = self.header.grid.count
         if num_tokens is not None:
+            num_tokens = operator.index(num_tokens)  # integers of NumPy overflow
             base_tiles = self.header.base_tiles
             if not tiles <= num_tokens * base_tiles <= self.total_tokens:
                 raise OdpError(
@@ -262,7 +263,7 @@ class EncodedImage:
                     f"{self.total_tokens // base_tiles} are possible"
                 )
             return self._with_total(num_tokens * base_tiles)
-        assert max_bytes is not None
+        max_bytes = operator.index(max_bytes or 0)
         if self.total_tokens < tiles:
             raise OdpError(f"{self.total_tokens} tokens are not even one for each of {tiles} tiles")
         stream, _, place = self._stream
@@ -298,7 +299,7 @@ class EncodedImage:
         """
         alpha = self.chunk(ALPHA)
         if alpha is not None:
-            unpack_alpha(alpha, self.width, self.height)
+            check_alpha(alpha, self.width, self.height)
         for chunk in self.chunks:
             if chunk.type in METADATA_TYPES.values():
                 decompress(chunk.data)

@@ -14,7 +14,7 @@ from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.alpha import pack_alpha
 from onedpiece.bitstream.chunks import ALPHA, METADATA_TYPES, Chunk, compress
 from onedpiece.bitstream.header import Header
-from onedpiece.constants import MAX_TOKENS, TILE
+from onedpiece.constants import MAX_PIXELS, MAX_TOKENS, TILE
 from onedpiece.encoded_image import EncodedImage
 from onedpiece.errors import TargetNotReached
 from onedpiece.images.picture import Picture
@@ -112,6 +112,7 @@ class Encoder:
     measure_psnr: how a target in decibels is checked.
     estimate_psnr: how densities of the tiles are compared.
     measure_errors: by what tokens are shared out among tiles.
+    max_pixels: finer tiles are used only if readers with this limit accept them.
     """
 
     model: Model
@@ -121,6 +122,7 @@ class Encoder:
     measure_psnr: MeasurePsnr
     estimate_psnr: EstimatePsnr
     measure_errors: MeasureErrors
+    max_pixels: int = MAX_PIXELS
 
     def encode(
         self,
@@ -155,7 +157,7 @@ class Encoder:
         """A draft of each picture at the density that serves the target best."""
         drafts: dict[int, _Draft] = {}
         waiting = {
-            index: rate_control.densities(*_size(picture), target, usable)
+            index: rate_control.densities(*_size(picture), target, usable, self.max_pixels)
             for index, picture in enumerate(pictures)
         }
         while waiting:

@@ -169,7 +169,7 @@ def _decode(data: bytes) -> Image.Image:
         if not ImageFile.LOAD_TRUNCATED_IMAGES:
             image.check_complete()
         # Unlike `api.decode`, this does not warn of truncated files, which the user allowed.
-        return api._codec(DEFAULT, "auto").decode_pictures([image])[0].to_pillow()
+        return api._codec(DEFAULT, "auto", None, None).decode_pictures([image])[0].to_pillow()
     except OdpError as error:
         raise OSError(str(error)) from error
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from onedpiece import api
 from onedpiece.constants import MAX_PIXELS, MEDIA_TYPE, TILE
 from onedpiece.images.reader import ReadOptions, from_pillow, open_picture
+from onedpiece.images.scaling import shrink
 
 DEFAULT_BYTES = 60
 
@@ -80,8 +81,7 @@ def placeholder(
         picture = open_picture(source if isinstance(source, Path) else bytes(source), options)
     image = picture.to_pillow()
     width, height = image.size
-    if max(image.size) > TILE:
-        image = ImageOps.contain(image, (TILE, TILE))
+    image = shrink(image, (TILE, TILE))
     mean = np.asarray(image.convert("RGB")).mean((0, 1)).round().astype(int)
     color = "#" + "".join(f"{channel:02x}" for channel in mean)
     return Placeholder(api.encode(image, max_bytes=max_bytes), width, height, color)

@@ -36,7 +36,8 @@ NO_LIMIT = 1 << 62  # bytes
 class Densities:
     """Which densities of the tiles an encoder tries, coarsest first, as measured (docs/format.md).
 
-    crowded: share of the tokens that tiles can have up to which it does not try finer ones.
+    crowded: it tries finer tiles if a picture uses more than this share of the tokens that its
+        tiles can hold.
     """
 
     densities: tuple[int, ...]
@@ -91,11 +92,16 @@ class Target:
         return int(min(self.bpp * pixels / 8, NO_LIMIT))
 
 
-def densities(width: int, height: int, target: Target, usable: Densities) -> list[int]:
-    """The densities to try for a picture of this size in pixels, coarsest first."""
+def densities(
+    width: int, height: int, target: Target, usable: Densities, max_pixels: int = MAX_PIXELS
+) -> list[int]:
+    """The densities to try for a picture of this size in pixels, coarsest first.
+
+    max_pixels: that the reader of the file paints (`Header.decoded_pixels`).
+    """
     tiles: dict[int, int] = {}
     for density in usable.densities:
-        if density == 1 or _is_possible(width, height, density):
+        if density == 1 or _is_possible(width, height, density, max_pixels):
             header = Header.for_picture(width, height, 1, DEFAULT_TOKEN_SET, density=density)
             if header.grid.count > max(tiles.values(), default=0):
                 tiles[density] = header.grid.count
@@ -108,9 +114,9 @@ def densities(width: int, height: int, target: Target, usable: Densities) -> lis
     return enough if target.adaptive else enough[:1]
 
 
-def _is_possible(width: int, height: int, density: int) -> bool:
+def _is_possible(width: int, height: int, density: int, max_pixels: int) -> bool:
     """Whether a file can have this density, and readers accept it."""
-    most = MAX_PIXELS // density**2
+    most = min(max_pixels, MAX_PIXELS) // density**2
     return density * max(width, height) <= MAX_SIDE and width * height <= most
 
 

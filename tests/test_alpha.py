@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onedpiece.bitstream.alpha import pack_alpha, unpack_alpha
+from onedpiece.bitstream.alpha import check_alpha, pack_alpha, unpack_alpha
 from onedpiece.bitstream.chunks import compress
 from onedpiece.errors import DamagedFile, OdpError
 
@@ -50,14 +50,27 @@ def test_small_pictures_keep_their_outline():
         b"\x04\x07nothing",
     ],
 )
-def test_damage_is_refused(data):
+@pytest.mark.parametrize("read", [unpack_alpha, check_alpha])
+def test_damage_is_refused(read, data):
     with pytest.raises(DamagedFile):
-        unpack_alpha(data, 8, 8)
+        read(data, 8, 8)
 
 
-def test_more_than_the_picture_has_is_refused():
+@pytest.mark.parametrize("read", [unpack_alpha, check_alpha])
+def test_more_than_the_picture_has_is_refused(read):
     with pytest.raises(DamagedFile):
-        unpack_alpha(b"\x04\x07" + compress(bytes(10**7)), 8, 8)
+        read(b"\x04\x07" + compress(bytes(10**7)), 8, 8)
+
+
+def test_checking_a_large_plane_takes_little_memory():
+    import tracemalloc
+
+    data = b"\x01\x0f" + compress(bytes(1 << 24))
+    tracemalloc.start()
+    check_alpha(data, 1 << 12, 1 << 12)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 23
 
 
 @given(st.binary(max_size=60))

@@ -7,6 +7,7 @@ from PIL import Image
 
 import onedpiece
 from onedpiece import EncodedImage, errors
+from onedpiece.api import _codec
 from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.chunks import ALPHA, EXIF, Chunk, compress
 from onedpiece.bitstream.header import Header
@@ -65,6 +66,13 @@ class TestEncode:
         data = onedpiece.encode(picture_file, 4)
         with pytest.raises(errors.LimitExceeded):
             onedpiece.decode(data, max_pixels=300 * 200 - 1)
+        with pytest.raises(errors.LimitExceeded):
+            onedpiece.decode(onedpiece.open(data), max_pixels=300 * 200 - 1)
+
+    def test_one_codec_serves_all_calls_with_the_same_arguments(self, make_picture, tmp_path):
+        _codec.cache_clear()
+        onedpiece.decode(onedpiece.encode(make_picture(), psnr=15, device="cpu"), device="cpu")
+        assert _codec.cache_info().currsize == 1
 
     @pytest.mark.parametrize(
         "wrong",

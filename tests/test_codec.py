@@ -245,6 +245,22 @@ def test_what_is_no_picture_or_no_number_is_a_mistake_of_the_caller(codec, make_
     assert codec.encode(make_picture(), np.int64(3)) == codec.encode(make_picture(), 3)
 
 
+def test_files_within_the_limit_of_pixels_can_be_decoded_with_it(make_picture):
+    small = Codec(device="cpu", max_pixels=256 * 256)
+    assert small.parse(small.encode(make_picture(), 512)).header.density == 1
+
+
+def test_numbers_of_numpy_are_numbers(codec, make_picture):
+    file = codec.encode(make_picture(512, 512), 128)
+    image = codec.parse(file)
+    assert codec.decode(image, np.uint16(64)) == codec.decode(image, 64)
+    assert image.truncate(np.uint16(100)).to_bytes() == image.truncate(100).to_bytes()
+    assert (
+        image.truncate(max_bytes=np.int16(300)).to_bytes()
+        == image.truncate(max_bytes=300).to_bytes()
+    )
+
+
 def test_max_pixels_limits_encoding_and_decoding(codec, make_picture):
     small = Codec(device="cpu", max_pixels=100 * 100)
     data = codec.encode(make_picture(101, 100), 4)

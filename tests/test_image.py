@@ -153,6 +153,13 @@ class TestColour:
             open_picture(data).pixels[0, 0].astype(int), (10, 10, 250), atol=6
         )
 
+    def test_a_grey_profile_is_not_kept_behind_colour(self):
+        dark = saved(Image.new("LA", (4, 4), (55, 0)), icc_profile=grey_profile(gamma=1.0))
+        options = ReadOptions(background=(255, 0, 0), metadata=frozenset({"icc"}))
+        assert not open_picture(dark, options).metadata
+        kept = open_picture(dark, ReadOptions(background=(9, 9, 9), metadata=frozenset({"icc"})))
+        assert kept.grey and "icc" in kept.metadata
+
     def test_unless_it_is_to_be_kept(self):
         data = saved(Image.new("RGB", (4, 4), (250, 10, 10)), icc_profile=swapped_profile())
         picture = open_picture(data, ReadOptions(metadata=frozenset({"icc"})))
@@ -317,6 +324,14 @@ class TestBadInput:
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", load)
         with pytest.raises(PictureError, match="broken in some way"):
+            open_picture(saved(coloured()))
+
+    def test_a_lack_of_memory_is_named(self, monkeypatch):
+        def load(self):
+            raise MemoryError
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+        with pytest.raises(PictureError, match="not enough memory"):
             open_picture(saved(coloured()))
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's about corrupt metadata

@@ -91,6 +91,12 @@ def test_transparent_pixels_are_white():
     assert placeholder(clear).color == "#ffffff"
 
 
+@pytest.mark.parametrize("size", [(3000, 1), (2, 2000)])
+def test_a_thin_picture_keeps_a_pixel_across(size):
+    small = onedpiece.open(placeholder(Image.new("RGB", size)).data)
+    assert min(small.width, small.height) == 1
+
+
 def test_too_few_bytes_and_other_files_are_errors(photo):
     with pytest.raises(TargetNotReached):
         placeholder(photo, 5)

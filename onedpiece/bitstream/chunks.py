@@ -6,7 +6,7 @@ docs/format.md, section "Chunks", is the specification.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -28,6 +28,7 @@ Pillow."""
 _CRITICAL = 0x80
 _KNOWN_CRITICAL = {ALPHA}
 _MAX_WINDOW = 1 << 27  # the default limit of zstd
+_STEP = 64  # bytes of a frame at once: zstd makes at most some 128 kB of four bytes
 _LENGTH_BYTES = 4
 _CRC_BYTES = 4
 
@@ -67,24 +68,32 @@ def compress(data: bytes) -> bytes:
 def decompress(frame: bytes, limit: int = MAX_CHUNK_BYTES) -> bytes:
     """The contents of a zstd frame. Memory is at most proportional to `limit`.
 
+    Raises as `decompressed_pieces`.
+    """
+    return b"".join(decompressed_pieces(frame, limit))
+
+
+def decompressed_pieces(frame: bytes, limit: int) -> Iterator[bytes]:
+    """The contents of a zstd frame, piece by piece, of at most a few megabytes each.
+
     Raises DamagedFile unless the data is exactly one whole frame, and LimitExceeded if the contents
     are longer than `limit` bytes.
     """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
+    length = 0
     try:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        with decompressor.stream_reader(frame) as reader:
-            data = reader.read(limit + 1)
-        if len(data) > limit:
-            raise LimitExceeded(f"a chunk holds more than {limit} bytes")
-        # The stream reader does not report a truncated frame. The size is now known to be within
-        # the limit, so it is safe to decompress the frame again to check its end.
-        checker = decompressor.decompressobj()
-        checker.decompress(frame)
+        for start in range(0, len(frame), _STEP):
+            if decompressor.eof:
+                raise DamagedFile("a chunk has more than one zstd frame")
+            piece = decompressor.decompress(frame[start : start + _STEP])
+            length += len(piece)
+            if length > limit:
+                raise LimitExceeded(f"a chunk holds more than {limit} bytes")
+            yield piece
     except zstandard.ZstdError as error:
         raise DamagedFile(f"a chunk cannot be decompressed: {error}") from error
-    if not checker.eof or checker.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise DamagedFile("a chunk is not one whole zstd frame")
-    return data
 
 
 def pack_chunks(chunks: Sequence[Chunk]) -> bytes:

@@ -8,7 +8,6 @@ from onedpiece.bitstream.allocation import Allocation
 from onedpiece.bitstream.chunks import ALPHA, Chunk, pack_chunks, unpack_chunks
 from onedpiece.bitstream.header import Header
 from onedpiece.constants import MAX_PIXELS
-from onedpiece.errors import LimitExceeded
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,7 @@ class Front:
         LimitExceeded if more than `max_pixels` are to be decoded, before anything is allocated.
         """
         header, position = Header.unpack(data)
-        if header.decoded_pixels > max_pixels:
-            density = f" at density {header.density}" if header.density > 1 else ""
-            raise LimitExceeded(
-                f"the picture has {header.width}x{header.height} pixels{density}, "
-                f"more than {max_pixels}"
-            )
+        header.check_pixels(max_pixels)
         tiles = header.grid.count
         allocation = Allocation(tiles * header.tokens_per_tile)
         if header.has_allocation:

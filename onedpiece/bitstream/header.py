@@ -126,6 +126,15 @@ class Header:
         """About how many pixels a decoder paints: those of the picture at its density."""
         return self.pixels * self.density**2
 
+    def check_pixels(self, max_pixels: int) -> None:
+        """Raise LimitExceeded if a decoder would paint more pixels."""
+        if self.decoded_pixels > max_pixels:
+            density = f" at density {self.density}" if self.density > 1 else ""
+            raise LimitExceeded(
+                f"the picture has {self.width}x{self.height} pixels{density}, "
+                f"more than {max_pixels}"
+            )
+
     @property
     def grid(self) -> Grid:
         """The tiles of the picture, after scaling if it is scaled."""

@@ -35,6 +35,7 @@ from onedpiece.errors import OdpError, OutputError
 from onedpiece.models.registry import DEFAULT, Model, find, installed_tables
 
 ODP = ".odp"
+FORMATS = ("parquet", "tar", "folder")
 REPORT_EVERY = 256  # samples
 
 
@@ -60,21 +61,25 @@ def convert(
     samples_per_part: samples of a Parquet file, or of a tar file.
     keep_files, resume: for Parquet, as in `encode`.
     force: overwrite files.
-    model: the model of the files, for Parquet: files of other token sets fail.
+    model: name or directory of a model to know besides the installed ones; for Parquet, the one of
+        the files: those of other token sets fail.
 
-    Raises OdpError for an input or output that cannot be used at all.
+    Raises OdpError for an input or output that cannot be used at all, ValueError for arguments out
+    of range.
     """
+    if to not in FORMATS or samples_per_part < 1:
+        raise ValueError(f"to is one of {', '.join(FORMATS)}, and samples_per_part at least 1")
     source, folder = os.fspath(path), Path(out)
     is_dataset = source.endswith(".parquet") or any(Path(source).glob("*.parquet"))
+    known = find(model)
     if to == "parquet":
         if is_dataset:
             raise OdpError(f"{source} is a Parquet dataset already")
-        known = find(model)
         settings = ("convert", keep_files, max_pixels)
         output = Output(folder, known, settings, Shard(), samples_per_part, resume, keep_files)
         work = ParseWork(known, max_pixels, keep_files)
         return run(Source([source], {ODP}, Columns(passed=columns)), work, output, 0, report)
-    samples = _of_dataset(source, columns) if is_dataset else _of_files(source, columns)
+    samples = _of_dataset(source, columns, known) if is_dataset else _of_files(source, columns)
     with _TarWriter(folder, samples_per_part, force) as tar:
         write = tar.add if to == "tar" else functools.partial(_add_to_folder, folder, force)
         return _write_all(samples, write, folder, report)
@@ -99,15 +104,18 @@ class ParseWork:
         return row_of(image, self.keep_files)
 
 
-def _of_dataset(path: str, columns: tuple[str, ...] | None) -> Iterator[Found]:
-    """The rows of a dataset as .odp files."""
-    tables_of = functools.cache(installed_tables)
+def _of_dataset(path: str, columns: tuple[str, ...] | None, model: Model) -> Iterator[Found]:
+    """The rows of a dataset as .odp files; `model` may be one that is not installed."""
+    tables_of = functools.cache(functools.partial(installed_tables, also=model))
     for part in find_parts(path):
         passed = [name for name in part.schema.names if name not in COLUMNS]
         if columns is not None:
             passed = [name for name in passed if name in columns]
         for row in rows_of(part):
             values = {name: row[name] for name in passed}
+            if not row["key"]:
+                yield Found("", b"", values, "the key is empty")
+                continue
             try:
                 image = image_of(row["front"], row["tokens"], tables_of=tables_of)
                 yield Found(row["key"], row.get("odp") or image.to_bytes(), values)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from onedpiece.codec import Codec
+from onedpiece.codec import Codec, check_decoding
 from onedpiece.constants import MAX_PIXELS
 from onedpiece.datasets.encoding import Progress, Report
 from onedpiece.datasets.outputs import file_of, write_failures, write_file
@@ -51,7 +51,9 @@ class DecodeWork:
 
     def _read(self, item: Coded) -> tuple[str, EncodedImage]:
         file_of(self.folder, item.key, self.suffix)
-        return item.key, image_of(item.front, item.tokens, self.codec.max_pixels)
+        return item.key, image_of(
+            item.front, item.tokens, self.codec.max_pixels, self.codec.tables_of
+        )
 
     def _decode(self, read: list[tuple[str, EncodedImage]]) -> list[str]:
         images = [image for _, image in read]
@@ -96,6 +98,7 @@ def decode(
     DeviceError, ModelError and ValueError as `onedpiece.decode` does.
     """
     folder, progress, start = Path(out), Progress(), time.monotonic()
+    check_decoding(num_tokens, realism)
     format_for(Path(f"x{suffix}"))
     codec = Codec(model, device, threads=1, max_pixels=max_pixels, decoder=decoder)
     work = DecodeWork(codec, folder, suffix, num_tokens, realism, force)

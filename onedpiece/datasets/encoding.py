@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from onedpiece.codec import Codec
+from onedpiece.codec import Codec, check_effort
 from onedpiece.constants import MAX_PIXELS, MAX_TOKENS
 from onedpiece.datasets import parts
 from onedpiece.datasets.part_writer import PartWriter
@@ -26,6 +27,7 @@ from onedpiece.errors import OdpError, OutputError
 from onedpiece.images.color import Color
 from onedpiece.images.picture import Picture
 from onedpiece.images.reader import ReadOptions, open_picture, suffixes
+from onedpiece.images.scaling import center_square
 from onedpiece.models.registry import DEFAULT, Model
 from onedpiece.rate_control import Target
 
@@ -102,10 +104,8 @@ class EncodeWork:
         picture = open_picture(read_item(item), self.options)
         if not self.square:
             return picture
-        from onedpiece.tokenizer.tokenizer import Tokenizer
-
-        (pixels,) = Tokenizer.preprocess(Image.fromarray(picture.pixels))
-        return Picture(pixels, picture.grey)
+        square = center_square(Image.fromarray(picture.pixels))
+        return Picture(np.asarray(square), picture.grey)
 
     def _encode(self, pictures: list[Picture]) -> list[Row]:
         images = self.codec.encode_pictures(pictures, self.target, effort=self.effort)
@@ -163,6 +163,7 @@ def encode(
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
     target = target if isinstance(target, Target) else Target(tokens=target)
+    check_effort(effort)
     codec = Codec(model, device, threads=1, max_pixels=max_pixels)
     options = ReadOptions(max_pixels, background)
     source = Source([os.fspath(path) for path in inputs], suffixes(), columns)

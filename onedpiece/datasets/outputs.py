@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -22,16 +23,17 @@ def file_of(folder: Path, key: str, suffix: str) -> Path:
 def write_file(path: Path, data: bytes, force: bool = False) -> None:
     """Write a file and the folders above it. Raises OutputError, also if it exists already."""
     partial = path.with_name(f".odp-{os.getpid()}-{threading.get_native_id()}.part")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists: use --force to overwrite it")
     try:
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists: use --force to overwrite it")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         rename(partial, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be a file in the place of a folder
+            partial.unlink(missing_ok=True)
 
 
 def rename(partial: Path, path: Path, sync: bool = False) -> None:

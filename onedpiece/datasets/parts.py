@@ -24,6 +24,8 @@ from onedpiece.errors import OdpError, OutputError
 VERSION = 1
 METADATA = b"onedpiece"
 FAILURES = "failures"  # the folder of the side files
+EMPTY = {"key": "", "front": b""}
+NO_TOKENS = np.empty(0, np.uint16)
 NAME = re.compile(r"part-(\d{5,})-of-(\d{5,})-(\d{5,})\.parquet")
 COLUMNS = ("key", "width", "height", "grid_rows", "grid_columns", "tokens", "front", "odp")
 """Columns that are ours; a passed-through one of such a name is called source_NAME."""
@@ -170,7 +172,12 @@ def end_of(parts: list[Part], job: str) -> tuple[Position, bool]:
 
 
 def rows_of(part: Part, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a part as dicts; tokens are uint16 arrays. Raises OdpError if it is damaged."""
+    """The rows of a part as dicts; tokens are uint16 arrays.
+
+    A key, tokens or a front that is null is empty, which is damage too, but no special case.
+
+    Raises OdpError if the part is damaged.
+    """
     for group in range(len(part.rows_of_groups)):
         table = part.read_group(group, columns)
         tokens = None
@@ -179,7 +186,11 @@ def rows_of(part: Part, columns: list[str] | None = None) -> Iterator[dict[str, 
             table = table.drop_columns(["tokens"])
         for number, row in enumerate(table.to_pylist()):
             if tokens is not None:
-                row["tokens"] = np.asarray(tokens[number].values)
+                values = tokens[number].values
+                row["tokens"] = NO_TOKENS if values is None else np.asarray(values)
+            for name, empty in EMPTY.items():
+                if name in row and row[name] is None:
+                    row[name] = empty
             yield row
 
 

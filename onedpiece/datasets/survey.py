@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a dataset holds, by name, from the metadata of its files only.
 
-    Raises OdpError if it is no token dataset.
+    Raises OdpError if it is no token dataset, or if a side file is damaged.
     """
     parts = find_parts(os.fspath(path))
     abouts = [part.about for part in parts]
@@ -121,7 +121,11 @@ def _reasons(parts: list[Part]) -> Counter[str]:
     for part in parts:
         path = part.path.parent / FAILURES / f"{part.path.stem}.jsonl"
         if part.about.failed and path.exists():
-            reasons.update(str(json.loads(line)["reason"]) for line in path.open())
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+                reasons.update(str(json.loads(line)["reason"]) for line in lines)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                raise OdpError(f"{path} is damaged: {error}") from error
     return reasons
 
 

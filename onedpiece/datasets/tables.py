@@ -83,13 +83,16 @@ def _found(row: dict[str, Any], numbered: str, layout: Layout) -> Found:
     key = row[layout.key] if layout.key else numbered
     picture, columns = row[layout.picture], {name: row[name] for name in layout.passed}
     if isinstance(picture, dict):
-        if picture["bytes"] is None and picture.get("path"):
+        if picture.get("bytes") is None and picture.get("path"):
             error = f"there are no bytes, only the path {picture['path']}"
             return Found(str(key or numbered), b"", columns, error)
-        picture = picture["bytes"]
+        picture = picture.get("bytes")
     if picture is None or key is None:
         what = "key" if key is None else "picture"
         return Found(str(key or numbered), b"", columns, f"the {what} is null")
+    if not isinstance(picture, bytes):  # text would be taken for a path
+        error = f"the picture is not bytes but {type(picture).__name__}"
+        return Found(str(key), b"", columns, error)
     return Found(str(key), picture, columns)
 
 
@@ -107,12 +110,17 @@ def _open(path: str) -> Any:
 def _picture_column(schema: Any) -> str | None:
     pyarrow, _ = import_pyarrow()
     types = pyarrow.types
+
+    def is_bytes(kind: Any) -> bool:
+        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
     for field in schema:
-        if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return str(field.name)
+        if types.is_struct(field.type):
+            index = field.type.get_field_index("bytes")
+            if index >= 0 and is_bytes(field.type.field(index).type):
+                return str(field.name)
     for field in schema:
-        is_bytes = types.is_binary(field.type) or types.is_large_binary(field.type)
-        if is_bytes and field.name.lower() in PICTURE_NAMES:
+        if is_bytes(field.type) and field.name.lower() in PICTURE_NAMES:
             return str(field.name)
     return None
 

@@ -184,10 +184,10 @@ def add_member(tar: tarfile.TarFile, key: str, extension: str, data: bytes) -> N
 def escape(key: str) -> str:
     """The key as a name: WebDataset ends a key at the first dot after the last slash."""
     folder, slash, name = key.rpartition("/")
-    return folder + slash + name.replace(".", "%2E")
+    return folder + slash + name.replace("%", "%25").replace(".", "%2E")
 
 
 def unescape(name: str) -> str:
     """The key that `escape` made a name of."""
     folder, slash, name = name.rpartition("/")
-    return folder + slash + name.replace("%2E", ".")
+    return folder + slash + name.replace("%2E", ".").replace("%25", "%")

@@ -107,7 +107,7 @@ def _checked_order(order: NDArray[np.integer], blocks: int) -> NDArray[np.uint16
     codes = np.arange(CODEBOOK_SIZE)
     is_integer = order.dtype.kind in "iu"
     if not is_integer or order.shape != (blocks, codes.size) or (np.sort(order, 1) != codes).any():
-        raise ValueError("the order of the codes is none")
+        raise ValueError("a row of the order is not a permutation of the codes")
     return order.astype(np.uint16)
 
 

@@ -43,7 +43,9 @@ class Picture:
         if self.alpha is None:
             return self
         grey = self.grey and len(set(background)) == 1
-        return Picture(blend(self.pixels, self.alpha, background), grey, None, self.metadata)
+        picture = self if grey == self.grey else self.in_srgb()  # its profile is of grey pixels
+        pixels = blend(picture.pixels, self.alpha, background)
+        return Picture(pixels, grey, None, picture.metadata)
 
     def in_srgb(self) -> Picture:
         """The picture converted from its ICC profile, if it has one, to sRGB."""

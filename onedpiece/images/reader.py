@@ -163,6 +163,8 @@ def _as_picture_errors() -> Iterator[None]:
         count = re.search(r"\d+", str(error))
         pixels = f"{count[0]} pixels, " if count else ""
         raise LimitExceeded(f"the picture has {pixels}far more pixels than allowed") from None
+    except MemoryError as error:
+        raise PictureError("there is not enough memory to read the picture") from error
     except (AssertionError, AttributeError, LookupError, TypeError) as error:
         raise PictureError("the picture cannot be read: it is damaged") from error
     except Exception as error:  # Pillow's plugins raise many types for broken files

@@ -57,6 +57,8 @@ def to_file_bytes(picture: Picture, format_name: str, background: Color | None =
         image.save(file, format_name, **options)
     except OutputError:
         raise
+    except MemoryError as error:
+        raise OutputError("there is not enough memory to write the picture") from error
     except Exception as error:  # Pillow's plugins raise many types, for broken metadata too
         raise OutputError(f"cannot be written as {format_name}: {error}") from error
     return file.getvalue()

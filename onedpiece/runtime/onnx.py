@@ -34,7 +34,7 @@ SPIN = 1000
 Versions of ONNX Runtime that do not know the setting ignore it.
 """
 
-_LOADING = threading.Lock()
+_STDOUT = threading.Lock()  # standard output is shared by all threads
 _STARTED: dict[tuple[Path, int | None], Future[Any]] = {}
 
 
@@ -54,6 +54,7 @@ class OnnxRuntime:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}")
         self._model, self._threads = model, threads
         self._sessions: dict[str, Any] = {}
+        self._loading = threading.Lock()
         self._explicit = device == "cuda"
         self.device = "cuda" if _wants_cuda(device) else "cpu"
 
@@ -116,9 +117,10 @@ class OnnxRuntime:
 
     def _session(self, name: str) -> Any:
         """The loaded graph of this file name."""
-        if name not in self._sessions:
-            self._sessions[name] = self._load(name)
-        return self._sessions[name]
+        with self._loading:  # threads that need the same graph wait for the first one
+            if name not in self._sessions:
+                self._sessions[name] = self._load(name)
+            return self._sessions[name]
 
     def _load(self, name: str) -> Any:
         graph = self._model.path / name
@@ -126,20 +128,17 @@ class OnnxRuntime:
             session = started.result()
             if session is not None:
                 return session
-        # ONNX Runtime prints to stdout when a provider fails, and stdout may carry a picture.
-        # Standard output is shared by all threads, hence the lock.
-        with _LOADING, contextlib.redirect_stdout(io.StringIO()):
-            if self.device == "cuda":
+        if self.device == "cuda":
+            # ONNX Runtime prints when a provider fails, and standard output may carry a picture.
+            with _STDOUT, contextlib.redirect_stdout(io.StringIO()):
                 session = _create(self._model, name, [CUDA, CPU], self._threads)
-                if session is not None and session.get_providers()[0] == CUDA:
-                    return session
-                if self._explicit:
-                    raise DeviceError("CUDA does not work here: see docs/cli.md, section GPUs")
-                warnings.warn(
-                    "CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2
-                )
-                self.device = "cpu"
-            session = _create(self._model, name, [CPU], self._threads)
+            if session is not None and session.get_providers()[0] == CUDA:
+                return session
+            if self._explicit:
+                raise DeviceError("CUDA does not work here: see docs/cli.md, section GPUs")
+            warnings.warn("CUDA does not work here, using the CPU", RuntimeWarning, stacklevel=2)
+            self.device = "cpu"
+        session = _create(self._model, name, [CPU], self._threads)
         if session is None:
             raise ModelError(f"{graph} cannot be loaded")
         return session

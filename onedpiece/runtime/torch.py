@@ -67,7 +67,7 @@ class TorchRuntime:
 
 
 class NaturalSearch:
-    """Proposes tokens with which a picture looks more like the original: a `Proposer`.
+    """Proposes tokens with which a picture looks more like the original, on the CPU: a `Proposer`.
 
     model: an installed model with a natural decoder, whose pictures are compared.
     lpips: folder with the weights of LPIPS-squeeze (`onedpiece.tokenizer.lpips`).
@@ -75,7 +75,7 @@ class NaturalSearch:
     Raises ModelError for another model, and if the weights are not there.
     """
 
-    def __init__(self, model: Model, lpips: Path, device: str = "cpu") -> None:
+    def __init__(self, model: Model, lpips: Path) -> None:
         module = load_installed(model)
         if not isinstance(module, NaturalOneDPiece):
             raise ModelError(f"{model.name} has no natural decoder, whose pictures LPIPS compares")
@@ -83,8 +83,7 @@ class NaturalSearch:
             distance = Lpips.load(lpips)
         except (OSError, RuntimeError, LookupError, pickle.UnpicklingError) as error:
             raise ModelError(f"{lpips} does not have the weights of LPIPS-squeeze") from error
-        self._proposals = NaturalProposals(module, distance).requires_grad_(False).to(device)
-        self._device = device
+        self._proposals = NaturalProposals(module, distance).requires_grad_(False)
 
     @torch.no_grad()
     def propose(
@@ -94,7 +93,7 @@ class NaturalSearch:
         num_tokens: np.ndarray,
         valid_size: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _run(self._proposals, self._device, tiles, tokens, num_tokens, valid_size)
+        return _run(self._proposals, "cpu", tiles, tokens, num_tokens, valid_size)
 
 
 def _run(

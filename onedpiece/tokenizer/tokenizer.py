@@ -19,6 +19,7 @@ from PIL import Image
 from onedpiece.constants import CODEBOOK_SIZE, MAX_TOKENS, TILE
 from onedpiece.errors import DownloadError, missing_extra
 from onedpiece.images.reader import from_pillow
+from onedpiece.images.scaling import center_square
 from onedpiece.models.decoder_info import DecoderInfo
 from onedpiece.models.folder import check_free, complete
 from onedpiece.models.registry import DEFAULT, Model, choose_decoder, find
@@ -86,7 +87,10 @@ class Tokenizer:
             images = [images]
         if not images:
             return np.zeros((0, TILE, TILE, 3), np.uint8)
-        squares = [_square(Image.fromarray(from_pillow(image).pixels)) for image in images]
+        squares = [
+            np.asarray(center_square(Image.fromarray(from_pillow(image).pixels)))
+            for image in images
+        ]
         return np.stack(squares)
 
     def encode(self, pixels: Array) -> Array:
@@ -243,14 +247,6 @@ def _load(model: Model) -> OneDPiece:
     except ImportError as error:
         raise missing_extra("the PyTorch module", error) from error
     return load_installed(model)
-
-
-def _square(image: Image.Image) -> NDArray[np.uint8]:
-    scale = TILE / min(image.size)
-    width, height = (max(TILE, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - TILE) // 2, (height - TILE) // 2
-    return np.asarray(image.crop((left, top, left + TILE, top + TILE)))
 
 
 def _counts(

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from onedpiece.bench.metrics import PSNR, Metric, available
 from onedpiece.bench.protocol import center_crop
 from onedpiece.bench.rd import Run, measure
 from onedpiece.bench.report import write_report
-from onedpiece.bench.table import Row, Table
+from onedpiece.bench.table import Row, Table, read_rows
 from onedpiece.errors import OdpError
 
 
@@ -75,6 +76,12 @@ class TestTable:
         no_file = Row("a.png", "jpeg", "64 tokens", 104, None, 256, 256)
         Table(tmp_path / "t.csv", ["psnr"]).add([self.row, no_file])
         assert Table(tmp_path / "t.csv", ["psnr"]).rows == [self.row, no_file]
+
+    def test_names_of_every_script_come_back(self, tmp_path):
+        row = replace(self.row, picture="\u0444\u043e\u0442\u043e.png")
+        Table(tmp_path / "t.csv", ["psnr"]).add([row])
+        assert row.picture in (tmp_path / "t.csv").read_text(encoding="utf-8")
+        assert read_rows(tmp_path / "t.csv") == [row]
 
     def test_an_incomplete_last_line_is_dropped(self, tmp_path):
         path = tmp_path / "t.csv"
@@ -273,6 +280,12 @@ class TestCurves:
         data = json.loads((tmp_path / "odp.json").read_text())
         assert set(data) == {"name", "description", "results"}
         assert data["results"] == {"bpp": list(self.RATES), "psnr-rgb": [30, 33, 36, 39]}
+
+    def test_json_has_no_scores_that_are_undefined(self, tmp_path):
+        curve = [Point("9 bytes", 7, 0.9, {"psnr": 21.0, "ms_ssim": math.nan}, 1, 1)]
+        write_compressai({"odp": curve}, tmp_path, "a test")
+        data = json.loads((tmp_path / "odp.json").read_text())
+        assert data["results"] == {"bpp": [0.9], "psnr-rgb": [21.0]}
 
 
 def launch(chromium):

@@ -152,7 +152,7 @@ class TestTars:
         (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
         assert "too long" in failures(found(tmp_path / "a.tar"))[str(tmp_path / "a.tar")]
 
-    @pytest.mark.parametrize("key", ["a", "x/a.b.c", ".hidden/..x", "50%"])
+    @pytest.mark.parametrize("key", ["a", "x/a.b.c", ".hidden/..x", "50%", "a%2Eb", "%25"])
     def test_a_key_with_dots_survives(self, key):
         assert tars.unescape(tars.escape(key)) == key
         assert "." not in tars.escape(key).rpartition("/")[2]
@@ -203,6 +203,16 @@ class TestParquet:
             "a/0000001": "the picture is null",
             "a/0000002": "there are no bytes, only the path 2.jpg",
         }
+
+    def test_text_is_no_picture_even_if_it_is_the_path_of_one(self, tmp_path, folder):
+        path = str(next(folder.rglob("*.jpg")))
+        table = pa.table({"image": [{"bytes": path}], "link": [path]})
+        file = self.write(tmp_path / "a.parquet", table)
+        with pytest.raises(OdpError, match="no column of pictures"):
+            found(file)
+        for column in ("image", "link"):
+            reasons = failures(found(file, columns=Columns(picture=column)))
+            assert reasons == {"a/0000000": "the picture is not bytes but str"}
 
     def test_a_file_with_other_columns_is_a_failure(self, tmp_path, table):
         self.write(tmp_path / "data" / "a.parquet", table)

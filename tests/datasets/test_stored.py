@@ -139,6 +139,12 @@ class TestDescribe:
         max((tmp_path / "out").glob("*.parquet")).unlink()
         assert describe(tmp_path / "out")["incomplete_shards"] == [0, 1, 2]
 
+    def test_a_damaged_side_file_is_an_error(self, dataset):
+        side = next((dataset / "failures").iterdir())
+        side.write_text(side.read_text()[:10])
+        with pytest.raises(OdpError, match="damaged"):
+            describe(dataset)
+
     def test_other_parquet_files_are_no_dataset(self, tmp_path):
         pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
         for path in (tmp_path, tmp_path / "missing"):
@@ -224,6 +230,34 @@ class TestVerify:
         assert "damaged" in self.problems(dataset)[str(part)]
 
 
+class TestModelsThatAreNotInstalled:
+    @pytest.fixture
+    def foreign(self, folder, tmp_path, installed_paper):
+        """A dataset of a model that only its directory has."""
+        encode([folder], tmp_path / "tokens", 16, workers=0, model=installed_paper.path)
+        return tmp_path / "tokens"
+
+    def test_their_datasets_are_decoded_and_converted(self, foreign, tmp_path, installed_paper):
+        model = installed_paper.path
+        assert decode(foreign, tmp_path / "pictures", model=model, workers=0).failed == 0
+        assert convert(foreign, tmp_path / "files", "folder", model=model).failed == 0
+        assert convert(foreign, tmp_path / "unknown", "folder").failed == 12
+
+
+def test_arguments_out_of_range_are_refused_before_anything_is_written(folder, dataset, tmp_path):
+    out = tmp_path / "out"
+    for call in (
+        lambda: encode([folder], out, 16, effort=7, workers=0),
+        lambda: decode(dataset, out, 0, workers=0),
+        lambda: decode(dataset, out, realism=3, workers=0),
+        lambda: convert(dataset, out, "zip"),
+        lambda: convert(dataset, out, "tar", samples_per_part=0),
+    ):
+        with pytest.raises(ValueError):
+            call()
+    assert not out.exists()
+
+
 class TestConvert:
     def files(self, folder):
         return {
@@ -259,6 +293,28 @@ class TestConvert:
         (sample,) = webdataset.WebDataset(str(tmp_path / "tars/000000.tar"), shardshuffle=False)
         assert sample["cls"] == b"7" and json.loads(sample["json"]) == {"score": 0.5}
         assert EncodedImage.from_bytes(sample["odp"]).num_tokens == 16
+
+    def test_nulls_are_failures(self, dataset, tmp_path, read_failures):
+        def nulls(rows):
+            rows[0]["tokens"] = rows[1]["front"] = rows[2]["key"] = None
+            return rows
+
+        rewrite(next(dataset.glob("*00000.parquet")), nulls)
+        for to in ("tar", "folder"):
+            progress = convert(dataset, tmp_path / to, to)
+            assert (progress.done, progress.failed) == (8, 3)
+            assert "the key is empty" in read_failures(tmp_path / to).values()
+        assert decode(dataset, tmp_path / "pictures", workers=0, skip_existing=True).failed == 3
+
+    def test_a_file_in_the_place_of_a_folder_is_a_failure(self, dataset, tmp_path, read_failures):
+        def change(rows):
+            rows[0]["key"], rows[1]["key"] = "a", "a.odp/b"
+            return rows
+
+        rewrite(next(dataset.glob("*00000.parquet")), change)
+        progress = convert(dataset, tmp_path / "files", "folder")
+        assert (progress.done, progress.failed) == (10, 1)
+        assert "cannot be written" in read_failures(tmp_path / "files")["a.odp/b"]
 
     def test_files_that_are_no_rows_are_failures(self, dataset, tmp_path, one_tile, read_failures):
         convert(dataset, tmp_path / "files", "folder")

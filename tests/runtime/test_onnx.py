@@ -72,25 +72,24 @@ def test_pictures_that_cannot_be(make_runtime, shape, monkeypatch):
         )
 
 
-def test_networks_that_load_in_several_threads_leave_stdout_alone(monkeypatch):
-    load = OnnxRuntime._session
+def test_a_network_that_several_threads_need_is_loaded_once_and_stdout_left_alone(monkeypatch):
+    create, loaded, outputs = onnx_runtime._create, [], []
 
-    def slowly(*arguments):
+    def slowly(model, name, *arguments):
+        loaded.append(name)
+        outputs.append(sys.stdout)
         time.sleep(0.2)
-        return load(*arguments)
+        return create(model, name, *arguments)
 
-    monkeypatch.setattr(OnnxRuntime, "_session", slowly)
-    before = sys.stdout
-    threads = []
-    for _ in range(2):
-        threads.append(
-            threading.Thread(target=OnnxRuntime(find("default"), "cpu").encode, args=[TILE])
-        )
-        threads[-1].start()
-        time.sleep(0.1)
+    monkeypatch.setattr(onnx_runtime, "_create", slowly)
+    runtime, before = OnnxRuntime(find("default"), "cpu"), sys.stdout
+    threads = [threading.Thread(target=runtime.encode, args=[TILE]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     for thread in threads:
         thread.join()
-    assert sys.stdout is before
+    assert loaded == ["encoder.onnx"]
+    assert outputs == [before] and sys.stdout is before
 
 
 class TestLoadingAhead:

@@ -44,6 +44,11 @@ class TestPreprocess:
         assert pixels[0, 128, 128].tolist() == [0, 0, 255]
         assert pixels[0, :, 8:-8, 0].max() == 0
 
+    def test_a_thin_picture_takes_little_memory(self):
+        thin = Image.new("RGB", (32768, 1), "red")
+        thin.paste("blue", (16376, 0, 16392, 1))  # some middle pixels
+        assert Tokenizer.preprocess(thin)[0, :, 128].tolist() == [[0, 0, 255]] * 256
+
     def test_pictures_of_one_tile_stay_as_they_are(self, make_picture):
         picture = make_picture()
         assert (Tokenizer.preprocess(picture)[0] == np.asarray(picture)).all()
