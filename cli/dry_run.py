@@ -54,7 +54,9 @@ def dry_run(
         except files.ERRORS as error:
             failures += 1
             report.failed(job.source, error)
-    size, seconds = _estimate(_encode_some(weights, work), weights, same_size)
+    readable = len(weights)
+    size, seconds = _estimate(_encode_some(weights, work, report), weights, same_size)
+    failures += readable - len(weights)
     skipped = len(jobs) - len(pending)
     if report.json:
         counts = {"pictures": len(weights), "skipped": skipped, "failed": failures}
@@ -67,23 +69,28 @@ def dry_run(
     return failures
 
 
-def _encode_some(weights: dict[Job, float], work: Work[Loaded, EncodedImage]) -> list[Sample]:
-    """Samples of the jobs, evenly spread. Pictures that fail give none: a run reports them."""
+def _encode_some(
+    weights: dict[Job, float], work: Work[Loaded, EncodedImage], report: Report
+) -> list[Sample]:
+    """Samples of the jobs, evenly spread. Those that fail are reported and taken out of weights."""
     chosen = list(weights)[:: -(-len(weights) // SAMPLES) or 1]
     samples: list[Sample] = []
     begin = time.monotonic()
-    for job in chosen[:1] + chosen:  # the first one loads the networks, and does not count
-        start = time.monotonic()
-        if start - begin > SECONDS and len(samples) > 1:
+    for job in chosen:
+        if samples and time.monotonic() - begin > SECONDS:
             break
         try:
-            image = work.process([work.read(job)])[0]
+            if not samples:
+                work.process([work.read(job)])  # loads the networks, which does not count
+            start = time.monotonic()
+            size = len(work.process([work.read(job)])[0].to_bytes())
+            samples.append(Sample(weights[job], size, time.monotonic() - start))
         except (DeviceError, ModelError):
             raise  # would stop every job
-        except files.ERRORS:
-            continue
-        samples.append(Sample(weights[job], len(image.to_bytes()), time.monotonic() - start))
-    return samples[1:]
+        except files.ERRORS as error:
+            del weights[job]
+            report.failed(job.source, error)
+    return samples
 
 
 def _estimate(

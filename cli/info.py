@@ -49,10 +49,11 @@ def _lines(fields: dict[str, Any]) -> str:
         sections += f"; alpha {fields['alpha_bytes']}"
     if fields["metadata"]:
         sections += f"; with {', '.join(fields['metadata'])}"
+    bpp = 8 * fields["bytes"] / (fields["width"] * fields["height"])
     token_set = fields["token_set"] or "not installed"
     return (
         f"{fields['input']}: {fields['width']}x{fields['height']} {fields['mode']}, "
         f"{tiles}{tokens}\n"
         f"  token set {fields['model']} ({token_set}), {fields['bytes']} bytes ({sections}), "
-        f"{fields['bpp']:.4f} bpp"
+        f"{bpp:.4f} bpp"
     )

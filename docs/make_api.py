@@ -24,6 +24,9 @@ CLASSES = (
     Chunk,
 )
 
+MADE_BY_METHODS = (onedpiece.EncodedImage, onedpiece.Tokenizer)
+"""Classes that nobody calls."""
+
 
 def render() -> str:
     """The document."""
@@ -61,7 +64,8 @@ def _signature(function: object) -> str:
 
 def _class(one: type) -> str:
     module = "onedpiece" if one.__name__ in onedpiece.__all__ else one.__module__
-    parts = [f"### `{module}.{one.__name__}`", _text(one)]
+    made = [] if one in MADE_BY_METHODS else [_code(one.__name__ + _signature(one))]
+    parts = [f"### `{module}.{one.__name__}`", *made, _text(one)]
     for name, member in vars(one).items():
         if name.startswith("_"):
             continue

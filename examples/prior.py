@@ -101,6 +101,8 @@ def main() -> None:
     torch.manual_seed(0)
     rows = TokenDataset(arguments.dataset, num_tokens=arguments.tokens)
     tokens = collate([rows[index] for index in torch.randperm(len(rows)).tolist()]).tokens
+    if len(tokens) < 10:
+        raise SystemExit("10 pictures are needed, and some thousands for a result")
     held_out, train = tokens[: len(tokens) // 10], tokens[len(tokens) // 10 :]
     tokenizer = Tokenizer.from_pretrained("default")
     prior = Prior(tokenizer, tokens.shape[1])

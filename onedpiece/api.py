@@ -71,10 +71,15 @@ def encode(
 
     if tokens is None and max_bytes is None and bpp is None and psnr is None:
         tokens = MAX_TOKENS
+    if lpips is not None and effort == 1:
+        raise ValueError("lpips needs effort 2 or 3")
     target = Target(tokens, max_bytes, bpp, psnr, adaptive)
     options = ReadOptions(max_pixels, parse_color(background), check_kinds(metadata))
     if isinstance(image, str | os.PathLike):
-        picture = open_picture(Path(image), options)
+        try:
+            picture = open_picture(Path(image), options)
+        except OdpError as error:
+            raise type(error)(f"{os.fspath(image)}: {error}") from error
     else:
         picture = from_pillow(image, options)
     codec = _codec(model, device, None, None if lpips is None else Path(lpips))

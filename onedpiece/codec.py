@@ -61,7 +61,7 @@ class Codec:
         batch: int = 8,
         max_pixels: int = MAX_PIXELS,
         decoder: str | None = None,
-        lpips: Path | None = None,
+        lpips: str | Path | None = None,
     ) -> None:
         if batch < 1 or (threads is not None and threads < 1):
             raise ValueError("batch and threads must be at least 1")
@@ -70,7 +70,7 @@ class Codec:
         self.model = find(model)
         self.batch, self.max_pixels = batch, max_pixels
         self._device, self._threads, self._decoder = device, threads, decoder
-        self._lpips = lpips
+        self._lpips = None if lpips is None else Path(lpips)
         self._natural_search: Proposer | None = None
         self._models: dict[bytes, Model] = {}
         self._runtimes: dict[tuple[Path, str], Runtime] = {}
@@ -204,10 +204,12 @@ class Codec:
             raise ModelError(f"{self.model.name} has no search for better tokens: use effort 1")
         runtime = self._runtime(self.model)
         proposer = self._search_of_looks(self._lpips) if self._lpips and effort > 1 else runtime
-        measures = self._measure_psnr, self._estimate_psnr, self._measure_errors
+        # A search for the least error leaves looks aside, and has the time to decode.
+        least_error = effort > 1 and not self._lpips
+        estimate = self._measure_psnr if least_error else self._estimate_psnr
+        measures = self._measure_psnr, estimate, self._measure_errors
         encoder = Encoder(self.model, runtime, proposer, self.batch, *measures, self.max_pixels)
-        # A search for the least error leaves looks aside.
-        densities = LEAST_ERROR if effort > 1 and not self._lpips else NATURAL
+        densities = LEAST_ERROR if least_error else NATURAL
         return encoder.encode(pictures, target, effort, densities, progress)
 
     def decode_pictures(
@@ -252,7 +254,7 @@ class Codec:
         return load_sketcher(self.model.token_set_file, self.model.fingerprint)
 
     def tables_of(self, key: bytes) -> Tables | None:
-        """`installed_tables`, also of this codec's model."""
+        """The entropy tables of a file's token set: of this codec's model or an installed one."""
         return installed_tables(key, self.model)
 
     def _search_of_looks(self, lpips: Path) -> Proposer:

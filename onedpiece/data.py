@@ -106,7 +106,10 @@ class _Rows:
             raise OdpError("the dataset has no rows")
         missing = {*self._names}.difference(self._groups[0].part.schema.names)
         if missing:
-            raise OdpError(f"the dataset has no column {', '.join(sorted(missing))}")
+            names = ", ".join(self._groups[0].part.schema.names)
+            raise OdpError(
+                f"the dataset has no column {', '.join(sorted(missing))}: it has {names}"
+            )
 
     def _load(self, spans: Sequence[Span]) -> Loaded:
         longest = self._num_tokens[1] if isinstance(self._num_tokens, tuple) else self._num_tokens

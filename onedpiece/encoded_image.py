@@ -259,8 +259,8 @@ class EncodedImage:
             base_tiles = self.header.base_tiles
             if not tiles <= num_tokens * base_tiles <= self.total_tokens:
                 raise OdpError(
-                    f"cannot keep {num_tokens} tokens per tile: {-(-tiles // base_tiles)} to "
-                    f"{self.total_tokens // base_tiles} are possible"
+                    f"{-(-tiles // base_tiles)} to {self.total_tokens // base_tiles} tokens for "
+                    f"each 256x256 pixels can be kept, not {num_tokens}"
                 )
             return self._with_total(num_tokens * base_tiles)
         max_bytes = operator.index(max_bytes or 0)

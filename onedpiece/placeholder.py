@@ -13,6 +13,8 @@ from PIL import Image
 
 from onedpiece import api
 from onedpiece.constants import MAX_PIXELS, MEDIA_TYPE, TILE
+from onedpiece.encoded_image import EncodedImage
+from onedpiece.errors import OdpError, TargetNotReached
 from onedpiece.images.reader import ReadOptions, from_pillow, open_picture
 from onedpiece.images.scaling import shrink
 
@@ -61,7 +63,7 @@ def placeholder(
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> Placeholder:
-    """The placeholder of a picture.
+    """The placeholder of a picture: a file of one tile.
 
     source:     a PIL image, or the path or bytes of a picture or of an .odp file.
     max_bytes:  limit for the .odp file; as text, it has a third more characters.
@@ -74,7 +76,10 @@ def placeholder(
     if isinstance(source, str | os.PathLike):
         source = Path(source)
     if not isinstance(source, Image.Image) and api.is_odp(source):
-        source = api.decode(source, realism=0, max_pixels=max_pixels)
+        file = api.open(source)
+        source = api.decode(file, realism=0, max_pixels=max_pixels)
+        if file.header.grid.count == 1 and not file.chunks:
+            return Placeholder(_shortened(file, max_bytes), *source.size, _mean_color(source))
     if isinstance(source, Image.Image):
         picture = from_pillow(source, options)
     else:
@@ -82,6 +87,17 @@ def placeholder(
     image = picture.to_pillow()
     width, height = image.size
     image = shrink(image, (TILE, TILE))
+    return Placeholder(api.encode(image, max_bytes=max_bytes), width, height, _mean_color(image))
+
+
+def _shortened(file: EncodedImage, max_bytes: int) -> bytes:
+    """The beginning of a file, which is better than its picture encoded again."""
+    try:
+        return file.truncate(max_bytes=max_bytes).to_bytes()
+    except OdpError as error:
+        raise TargetNotReached(str(error)) from error
+
+
+def _mean_color(image: Image.Image) -> str:
     mean = np.asarray(image.convert("RGB")).mean((0, 1)).round().astype(int)
-    color = "#" + "".join(f"{channel:02x}" for channel in mean)
-    return Placeholder(api.encode(image, max_bytes=max_bytes), width, height, color)
+    return "#" + "".join(f"{channel:02x}" for channel in mean)

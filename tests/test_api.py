@@ -91,8 +91,12 @@ class TestEncode:
         with pytest.raises(ValueError):
             onedpiece.encode(make_picture(), **wrong)
 
+    def test_a_search_by_lpips_needs_effort(self, make_picture, tmp_path):
+        with pytest.raises(ValueError, match="effort 2 or 3"):
+            onedpiece.encode(make_picture(), 4, lpips=tmp_path)
+
     def test_a_missing_file_is_a_picture_error(self, tmp_path):
-        with pytest.raises(errors.PictureError):
+        with pytest.raises(errors.PictureError, match=r"none\.png: cannot be opened"):
             onedpiece.encode(tmp_path / "none.png")
 
 

@@ -86,6 +86,15 @@ def test_odp_files_and_images_have_placeholders_too(photo, one_tile):
         assert len(placeholder(image, 40).data) <= 40
 
 
+def test_that_of_a_file_of_one_tile_is_its_beginning(one_tile):
+    file = onedpiece.open(one_tile)
+    small = placeholder(one_tile, 50)
+    assert small.data == file.truncate(max_bytes=50).to_bytes()
+    assert (small.width, small.height) == (file.width, file.height)
+    with pytest.raises(TargetNotReached):
+        placeholder(one_tile, 5)
+
+
 def test_transparent_pixels_are_white():
     clear = Image.new("RGBA", (40, 30), (255, 0, 0, 0))
     assert placeholder(clear).color == "#ffffff"

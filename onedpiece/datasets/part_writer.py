@@ -80,7 +80,10 @@ class PartWriter:
         self._samples += 1
         self._about = replace(self._about, end=sample.position)
         if isinstance(result, Failure):
-            self._failures.append({"key": sample.found.key, "reason": result.reason})
+            failure = {"key": sample.found.key, "reason": result.reason}
+            if isinstance(sample.found.data, str):  # keys have no extension
+                failure["file"] = sample.found.data
+            self._failures.append(failure)
             return
         found = sample.found._replace(data=b"")  # the picture need not stay in memory
         self._rows.append((found, result))

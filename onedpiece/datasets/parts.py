@@ -166,7 +166,8 @@ def end_of(parts: list[Part], job: str) -> tuple[Position, bool]:
         return START, False
     if any(part.about.job != job for part in parts):
         raise OutputError(
-            f"{parts[0].path.parent} was made from other inputs or with other options"
+            f"{parts[0].path.parent} was made from other inputs or with other options: "
+            "choose another folder, or remove it"
         )
     return parts[-1].about.end, parts[-1].about.is_last
 

@@ -161,8 +161,8 @@ def _as_picture_errors() -> Iterator[None]:
         raise PictureError("not a picture in a format that can be read") from None
     except Image.DecompressionBombError as error:
         count = re.search(r"\d+", str(error))
-        pixels = f"{count[0]} pixels, " if count else ""
-        raise LimitExceeded(f"the picture has {pixels}far more pixels than allowed") from None
+        pixels = f"{count[0]} pixels, more" if count else "more pixels"
+        raise LimitExceeded(f"the picture has {pixels} than allowed") from None
     except MemoryError as error:
         raise PictureError("there is not enough memory to read the picture") from error
     except (AssertionError, AttributeError, LookupError, TypeError) as error:

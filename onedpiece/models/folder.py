@@ -14,7 +14,7 @@ from onedpiece.errors import OutputError
 def check_free(path: Path, force: bool) -> None:
     """Raise OutputError if `path` exists, unless it is a model and `force` is true."""
     if path.exists() and not force:
-        raise OutputError(f"{path} exists: use --force to replace it")
+        raise OutputError(f"{path} exists, and is replaced only by force")
     if path.exists() and not (path / "model.json").is_file():
         raise OutputError(f"{path} exists and is not a model: it is not replaced")
 

@@ -426,6 +426,17 @@ class TestDryRun:
         stopping = odp("encode", album, "--out-dir", "out", "--dry-run")
         assert stopping.code == 1 and "exists: use --force" in stopping.stderr
 
+    def test_a_picture_that_cannot_be_encoded_is_reported_and_not_counted(self, odp, tmp_path):
+        for name in ("a", "c"):
+            Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png")
+        frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+        for name in ("0", "b"):
+            frames[0].save(tmp_path / f"{name}.gif", save_all=True, append_images=frames[1:])
+        dry = odp("encode", tmp_path, "--out-dir", tmp_path / "out", "--dry-run")
+        assert dry.code == 1 and dry.stderr.count("several frames") == 2
+        assert dry.stdout.startswith(b"2 pictures, 0 skipped, 2 failed; about ")
+        assert b"about 0 bytes" not in dry.stdout
+
     def test_json_has_the_same_numbers(self, odp, album):
         done = odp("encode", album, "--out-dir", "out", "--bytes", 60, "--dry-run", "--json")
         fields = json.loads(done.stdout)

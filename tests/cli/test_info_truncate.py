@@ -110,7 +110,7 @@ class TestTruncate:
         assert result.code == 1
         assert (
             result.stderr
-            == f"odp: {odp_file}: cannot keep 33 tokens per tile: 1 to 32 are possible\n"
+            == f"odp: {odp_file}: 1 to 32 tokens for each 256x256 pixels can be kept, not 33\n"
         )
         assert not (tmp_path / "out.odp").exists()
 
