@@ -32,9 +32,8 @@ def main() -> None:
     decoded = tokenizer.decode(prefix)  # uint8 (B, 256, 256, 3)
     for path, row, picture in zip(paths, prefix, decoded, strict=True):
         data = EncodedImage.from_tokens(row[None], width=256, height=256).to_bytes()
-        target = arguments.out / path.stem
-        target.with_suffix(".odp").write_bytes(data)
-        Image.fromarray(picture).save(target.with_suffix(".png"))
+        (arguments.out / f"{path.stem}.odp").write_bytes(data)
+        Image.fromarray(picture).save(arguments.out / f"{path.stem}.png")
         print(f"{path.name}: first tokens {row[:4].tolist()}, {len(data)} bytes")
 
 

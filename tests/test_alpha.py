@@ -48,6 +48,7 @@ def test_small_pictures_keep_their_outline():
         b"\x04\x07" + compress(bytes(3)),  # too short
         b"\x04\x07" + compress(b"\x08\0\0\0"),  # a step above the last
         b"\x04\x07nothing",
+        b"\x04\x07\x50\x2a\x4d\x18\0\0\0\0",  # a skippable frame
     ],
 )
 @pytest.mark.parametrize("read", [unpack_alpha, check_alpha])

@@ -79,6 +79,8 @@ def decompressed_pieces(frame: bytes, limit: int) -> Iterator[bytes]:
     Raises DamagedFile unless the data is exactly one whole frame, and LimitExceeded if the contents
     are longer than `limit` bytes.
     """
+    if not frame.startswith(zstandard.FRAME_HEADER):  # zstd would skip a skippable frame
+        raise DamagedFile("a chunk is not a zstd frame")
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
     length = 0
     try:

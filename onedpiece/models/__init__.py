@@ -9,7 +9,7 @@ import builtins
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onedpiece.errors import ModelError, UnknownModel, missing_extra
+from onedpiece.errors import ModelError, OutputError, UnknownModel, missing_extra
 from onedpiece.models.names import check_name as check_name
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def tune(name: str, pictures: builtins.list[Path]) -> Tuning:
 def remove(name: str) -> Path:
     """Remove a model from the user's folders; returns the directory that was removed.
 
-    Raises UnknownModel if it is not installed, ModelError for the bundled model, and ValueError for
-    an invalid name.
+    Raises UnknownModel if it is not installed, ModelError for the bundled model, ValueError for an
+    invalid name, and OutputError if it cannot be removed. Of a link, only the link is removed.
     """
     import shutil
 
@@ -105,5 +105,11 @@ def remove(name: str) -> Path:
         raise UnknownModel(f"no model '{name}' is installed")
     if paths[0].parent == BUNDLED:
         raise ModelError(f"{name} comes with odp and cannot be removed")
-    shutil.rmtree(paths[0])
+    try:
+        if paths[0].is_symlink():
+            paths[0].unlink()
+        else:
+            shutil.rmtree(paths[0])
+    except OSError as error:
+        raise OutputError(f"{paths[0]} cannot be removed: {error.strerror or error}") from error
     return paths[0]

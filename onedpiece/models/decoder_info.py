@@ -50,7 +50,7 @@ class DecoderInfo:
         return cls(
             name=check_name(entry["name"]),
             version=int(entry["version"]),
-            released=entry["released"] and date.fromisoformat(entry["released"]).isoformat(),
+            released=_checked_date(entry["released"]),
             config=dict(entry["config"]) if "config" in entry else None,
             faithful=str(entry.get("faithful", "")),
             source=str(entry.get("source", "")),
@@ -61,3 +61,8 @@ class DecoderInfo:
         entry = {"name": self.name, "version": self.version, "released": self.released}
         optional = {"config": self.config, "faithful": self.faithful, "source": self.source}
         return entry | {name: value for name, value in optional.items() if value}
+
+
+def _checked_date(released: str) -> str:
+    """A date, or "" if none is known. Raises TypeError or ValueError."""
+    return "" if released == "" else date.fromisoformat(released).isoformat()

@@ -25,6 +25,7 @@ def complete(path: Path) -> Iterator[Path]:
 
     Raises OutputError if it cannot be written.
     """
+    path = path.resolve()  # of a link, what it points to is replaced
     partial = path.with_name(f".{path.name}-{os.getpid()}.part")
     old = path.with_name(f".{path.name}-{os.getpid()}.old")
     try:

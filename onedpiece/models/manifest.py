@@ -127,7 +127,7 @@ class Model:
     @property
     def size(self) -> int:
         """Total size in bytes of all files of the model."""
-        return sum(file.stat().st_size for file in self.path.iterdir())
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
     @property
     def is_old(self) -> bool:
@@ -244,6 +244,7 @@ def read_model(path: Path) -> Model:
 
 def _parse(path: Path, manifest: dict[str, Any]) -> Model:
     """The model of a manifest. Raises what `read_model` catches."""
+    check_name(manifest["name"])
     token_set = TokenSet.from_dict(manifest["token_set"])
     files = {check_name(name): _checked_sha256(known) for name, known in manifest["files"].items()}
     decoders = tuple(DecoderInfo.from_dict(decoder) for decoder in manifest["decoders"])
@@ -283,11 +284,13 @@ def _parse_old(path: Path, manifest: dict[str, Any]) -> Model:
 
 def _common_fields(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Fields that manifests have in every version."""
-    red, green, blue = manifest["blank"]
+    red, green, blue = (int(level) for level in manifest["blank"])
+    if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+        raise ValueError("blank is a colour")
     return {
         "path": path,
         "name": str(manifest["name"]),
-        "blank": (int(red), int(green), int(blue)),
+        "blank": (red, green, blue),
         "config": dict(manifest["config"]),
         "precision": str(manifest.get("precision", "float16")),
         "source": dict(manifest.get("source", {})),

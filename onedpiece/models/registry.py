@@ -39,7 +39,7 @@ def installed() -> list[Model]:
     """
     folders = [BUNDLED, *user_folders()]
     manifests = [
-        manifest for folder in folders for manifest in sorted(folder.glob(f"*/{MANIFEST}"))
+        manifest for folder in folders for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST}"))
     ]
     models = []
     for manifest in manifests:

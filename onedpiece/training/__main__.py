@@ -304,11 +304,11 @@ def sharpen_verb(args: argparse.Namespace) -> None:
     start = checkpoint.ema_model(args.start)
     if not isinstance(start, NaturalOneDPiece):
         raise SystemExit(f"{args.start} has no natural decoder")
+    plan = replace(SHARPEN, seconds=args.seconds, batch=args.batch)
     if not checkpoint.exists(args.run):
-        plan = replace(SHARPEN, seconds=args.seconds, batch=args.batch)
         Distillation(args.run, start, plan).save()
-    adversary = Adversary.load(args.features, args.device)
-    run = Distillation.resume(args.run, adversary, args.device)
+    run = Distillation.resume(args.run, Adversary.load(args.features, args.device), args.device)
+    run.plan = plan
     run.run(Photographs(start, _pictures(args), args.device))
 
 

@@ -29,15 +29,23 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 def normalise(picture: Image.Image) -> np.ndarray:
     """RGB uint8 (H, W, 3), upright: short edge scaled to 256, long edge cropped to 512."""
-    rgb = ImageOps.exif_transpose(picture).convert("RGB")
+    upright = ImageOps.exif_transpose(picture)
+    longest = LONGEST_EDGE // TILE * min(upright.size)
+    rgb = _centre(upright, 2 * longest).convert("RGB")  # a long thin picture would become huge
     scale = TILE / min(rgb.size)
     if scale != 1:
         size = [max(TILE, round(edge * scale)) for edge in rgb.size]
         rgb = rgb.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    left = max(0, (rgb.width - LONGEST_EDGE) // 2)
-    top = max(0, (rgb.height - LONGEST_EDGE) // 2)
-    box = (left, top, min(rgb.width, left + LONGEST_EDGE), min(rgb.height, top + LONGEST_EDGE))
-    return np.asarray(rgb.crop(box))
+    return np.asarray(_centre(rgb, LONGEST_EDGE))
+
+
+def _centre(image: Image.Image, side: int) -> Image.Image:
+    """The central part of an image, of at most `side` pixels along each side."""
+    if max(image.size) <= side:
+        return image
+    left, top = (max(0, (edge - side) // 2) for edge in image.size)
+    box = (left, top, min(image.width, left + side), min(image.height, top + side))
+    return image.crop(box)
 
 
 def centre_crop(picture: np.ndarray) -> np.ndarray:
@@ -68,7 +76,8 @@ def iterate_sources(sources: list[Path]) -> Iterator[tuple[str, bytes]]:
     """
     for source in sources:
         if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+            found = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+            for path in sorted(path for path in found if path.is_file()):
                 yield str(path.relative_to(source)), path.read_bytes()
         else:
             yield from _members(source)
@@ -78,8 +87,9 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(source) as tar:
             for member in tar:
-                file = tar.extractfile(member)
-                if file and Path(member.name).suffix.lower() in SUFFIXES:
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    file = tar.extractfile(member)
+                    assert file is not None
                     yield member.name, file.read()
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{source} is neither a folder nor a whole tar file") from error

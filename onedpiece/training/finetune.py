@@ -57,7 +57,7 @@ def finetune(
     trainer = Trainer.resume(run) if resumed else _start(model, hours, run, new_token_set)
     try:
         pictures = Pictures.open(sources, run / "cache")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if not resumed:
             shutil.rmtree(run)
         raise PictureError(str(error)) from error

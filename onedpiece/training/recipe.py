@@ -75,10 +75,10 @@ class Recipe:
     def load(cls, name: str) -> Recipe:
         """Read a recipe of the package by name, or a TOML file by path.
 
-        Raises ValueError for unknown settings and for values that exclude each other.
+        Raises ValueError for unknown settings, and for a recipe with neither seconds nor steps.
         """
         path = RECIPES / f"{name}.toml"
-        values = tomllib.loads((path if path.exists() else Path(name)).read_text())
+        values = tomllib.loads((path if path.exists() else Path(name)).read_text(encoding="utf-8"))
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"{name}: no such setting: {', '.join(sorted(unknown))}")

@@ -16,7 +16,7 @@ def learning_rate_factor(recipe: Recipe, step: int, seconds: float, first: int =
     by_time = seconds / recipe.seconds if recipe.seconds else 0.0
     by_steps = (step - first) / (recipe.steps - first) if recipe.steps else 0.0
     progress = min(1.0, max(by_time, by_steps))
-    warmup = min(1.0, (step - first + 1) / recipe.warmup_steps)
+    warmup = min(1.0, (step - first + 1) / max(1, recipe.warmup_steps))
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return warmup * (recipe.final_factor + (1 - recipe.final_factor) * cosine)
 

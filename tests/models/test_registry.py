@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import onedpiece
 from onedpiece.constants import DEFAULT_TOKEN_SET
 from onedpiece.errors import ModelError, UnknownDecoder, UnknownModel
 from onedpiece.models.registry import (
@@ -147,6 +148,26 @@ class TestSearchPath:
         model = read_model(make_model("elsewhere/x"))
         assert find_by_key(model.key, also=model) is model
         assert find_by_key(find(DEFAULT).key, also=model).name == DEFAULT
+
+    def test_folders_that_are_being_written_are_no_models(self, make_model, monkeypatch, tmp_path):
+        make_model(".mine-1.part")
+        monkeypatch.setenv("ODP_MODELS", str(tmp_path))
+        assert [model.name for model in installed()] == ["default"]
+
+    def test_the_size_does_not_count_what_is_no_file(self, make_model):
+        folder = make_model("mine")
+        before = read_model(folder).size
+        (folder / "notes.txt").symlink_to("nowhere")
+        assert read_model(folder).size == before
+
+    def test_of_a_link_only_the_link_is_removed(self, make_model, monkeypatch, tmp_path):
+        folder = make_model("elsewhere/mine")
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "mine").symlink_to(folder)
+        monkeypatch.setenv("ODP_MODELS", str(tmp_path / "models"))
+        onedpiece.models.remove("mine")
+        assert not (tmp_path / "models" / "mine").exists()
+        assert read_model(folder).name == "mine"
 
     def test_what_is_not_installed_is_named(self):
         with pytest.raises(UnknownModel, match="nobody"):
@@ -305,7 +326,12 @@ class TestBrokenModels:
             manifest_of([decoder("../first")]),
             manifest_of([decoder("")]),
             manifest_of([decoder("first", released="yesterday")]),
+            manifest_of([decoder("first", released=None)]),
+            manifest_of([decoder("first", released=0)]),
             manifest_of([decoder("first", version="one")]),
+            {**MANIFEST, "name": "a \x1b[31m name"},
+            {**MANIFEST, "blank": [10**400, 0, 0]},
+            {**MANIFEST, "blank": [0, 0, 256]},
             {**MANIFEST, "blank": "grey"},
             {**MANIFEST, "blank": [1, 2]},
             {**MANIFEST, "blank": None},

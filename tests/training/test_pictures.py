@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
@@ -80,6 +81,24 @@ class TestSources:
         (folder / "0.png").write_bytes(data[:offset] + b"ID\0\0" + data[offset + 4 :])
         assert len(Pictures.open([folder], tmp_path / "cache")) == 3
         assert "skipped 0.png" in capsys.readouterr().out
+
+    def test_what_is_called_a_picture_and_is_no_file_is_left_out(self, folder, tmp_path):
+        (folder / "folder.jpg").mkdir()
+        (folder / "link.png").symlink_to("nowhere")
+        assert len(Pictures.open([folder], tmp_path / "cache")) == 4
+        with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+            for path in sorted(folder.iterdir()):
+                tar.add(path, path.name, recursive=False)
+        assert len(Pictures.open([tmp_path / "shard.tar"], tmp_path / "tar-cache")) == 3
+
+    def test_a_long_thin_picture_takes_little_memory(self):
+        import tracemalloc
+
+        thin = Image.new("RGB", (20_000, 1))
+        tracemalloc.start()
+        assert normalise(thin).shape == (256, 512, 3)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 23
+        tracemalloc.stop()
 
 
 class TestCache:

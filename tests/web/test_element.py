@@ -58,6 +58,12 @@ def test_a_small_file_is_sketched_and_gives_the_size(show, codec, make_picture):
         assert (found["width"], found["height"]) == (300, 200)
 
 
+def test_a_broken_placeholder_does_not_hide_the_picture(show):
+    found = show(src="two-tiles.odp", placeholder="%%%", realism="0")
+    assert found["event"] == "load" and found["stages"][-1] == "final"
+    assert show(placeholder="%%%")["event"] == "error"
+
+
 def test_one_attribute_scales_both_sides(show, codec, make_picture):
     small = base64.b64encode(codec.encode(make_picture(300, 200), 16)).decode()
     found = show(False, placeholder=small, width="150")

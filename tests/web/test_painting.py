@@ -8,6 +8,9 @@ import pytest
 from odp_files import parse
 from PIL import Image
 
+from onedpiece.bitstream.chunks import EXIF, Chunk
+from onedpiece.encoded_image import EncodedImage
+
 PICTURES = Path(__file__).resolve().parents[2] / "bench" / "pictures"
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "version-2" / "decoded"
 
@@ -160,3 +163,5 @@ def test_damaged_files_and_foreign_token_sets_are_refused(page, one_tile):
     assert page.evaluate(REFUSED, [text(b"GIF89a"), {}]) == "not-odp"
     damaged = one_tile[:3] + bytes([one_tile[3] ^ 1]) + one_tile[4:]
     assert page.evaluate(REFUSED, [text(damaged), {}]) == "damaged"
+    image = EncodedImage.from_tokens(np.arange(8)[None], 256, 256, chunks=[Chunk(EXIF, b"no zstd")])
+    assert page.evaluate(REFUSED, [text(image.to_bytes()), {}]) == "damaged"

@@ -8,7 +8,6 @@
  * - "unknown-token-set": its tokens are coded with tables that are not here.
  * - "bad-token-set": the file of a token set is damaged.
  * - "no-model": the files of a model, or the runtime of its networks, do not load.
- * - "no-model": the files of a model, or the runtime of its networks, do not load.
  */
 export class OdpError extends Error {
   /**

@@ -4,6 +4,11 @@
 export const TILE = 256;
 
 const SLACK = 64; // pixels; a scaled side that exceeds its tiles by more gets another tile
+const MAX_SCALED = 2048; // pixels of the longest side
+
+/** Whether a picture of this size is scaled to fill its tiles at density 1. */
+export const canBeScaled = (width, height) =>
+  (width % TILE || height % TILE) > 0 && Math.max(width, height) <= MAX_SCALED;
 
 /**
  * Columns and rows of tiles, their number, and the distance between two in pixels.

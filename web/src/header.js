@@ -3,14 +3,13 @@
 import { BitReader } from "./bits.js";
 import { crc8 } from "./checksum.js";
 import { OdpError, damaged } from "./errors.js";
-import { TILE } from "./grid.js";
+import { TILE, canBeScaled } from "./grid.js";
 
 /** The token set `onedpiece-1`, by the first 3 bytes of its SHA-256. */
 export const DEFAULT_TOKEN_SET = "97ace4";
 
 const MAGIC = [0x9d, 0x50];
 const MAX_SIDE = 32768;
-const MAX_SCALED = 2048; // pixels of the longest side
 const READERS = [null, readVersion1, readVersion2];
 const NATIVE = 0;
 const SCALED = 1;
@@ -135,7 +134,5 @@ const isPowerOfTwo = (number) => (number & (number - 1)) === 0;
 
 function layoutFits({ width, height, density, scaled, overlap }) {
   if (density > 1) return scaled && overlap === 0;
-  if (!scaled) return true;
-  const isNative = width % TILE === 0 && height % TILE === 0;
-  return overlap === 0 && !isNative && Math.max(width, height) <= MAX_SCALED;
+  return !scaled || (overlap === 0 && canBeScaled(width, height));
 }

@@ -1,7 +1,7 @@
 /** Tokens to a file: header and payload of format version 2, with equally many tokens a tile. */
 
 import { crc8 } from "../checksum.js";
-import { TILE, gridOf } from "../grid.js";
+import { TILE, canBeScaled, gridOf } from "../grid.js";
 import { DEFAULT_TOKEN_SET } from "../header.js";
 import { BitWriter } from "./bit-writer.js";
 import { encodeTokens } from "./range-encoder.js";
@@ -9,7 +9,6 @@ import { encodeTokens } from "./range-encoder.js";
 const MAGIC = [0x9d, 0x50];
 const VERSION = 2;
 const MAX_SIDE = 32768;
-const MAX_SCALED = 2048; // pixels of the longest side
 const MAX_TOKENS = 256;
 const EXPLICIT = 9; // the code for a number of tokens that is no power of two
 const TOKEN_BITS = 12;
@@ -24,8 +23,7 @@ export function layoutOf(width, height, grey) {
   if (!(Math.min(width, height) >= 1 && Math.max(width, height) <= MAX_SIDE)) {
     throw new RangeError(`a picture has 1 to ${MAX_SIDE} pixels a side, not ${width}x${height}`);
   }
-  const isNative = width % TILE === 0 && height % TILE === 0;
-  const scaled = !isNative && Math.max(width, height) <= MAX_SCALED;
+  const scaled = canBeScaled(width, height);
   const header = { width, height, grey, scaled, density: 1, overlap: 0 };
   return { header, grid: gridOf(header) };
 }

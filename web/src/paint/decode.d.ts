@@ -42,8 +42,8 @@ export interface DecodeOptions {
  */
 export function decode(bytes: Bytes, options?: DecodeOptions): Promise<ImageData>;
 
-/** What all tokens say without a network. */
-export function decodePreview(bytes: Bytes, options?: DecodeOptions): Promise<ImageData>;
+/** What all tokens say without a network; null if their token set has no sketches. */
+export function decodePreview(bytes: Bytes, options?: DecodeOptions): Promise<ImageData | null>;
 
 export interface Step {
   image: ImageData;

@@ -1,8 +1,9 @@
 /** From a file to a picture: tokens through the network, tiles joined, chunks unpacked. */
 
 import { decodeAlpha } from "../alpha.js";
+import { decodeMetadata } from "../chunks.js";
 import { OdpError } from "../errors.js";
-import { TILE, gridOf } from "../grid.js";
+import { TILE, canBeScaled, gridOf } from "../grid.js";
 import { decodeTokens } from "../payload.js";
 import { sketch } from "../sketch.js";
 import { coveredSize, join } from "./join.js";
@@ -12,9 +13,9 @@ import { resize } from "./resize.js";
 export { Model, openModel } from "./model.js";
 
 const MAX_PIXELS = 1 << 24;
-const MAX_SCALED = 2048; // pixels of the longest side
 const FIRST = 16; // tokens of the first picture
-const PAUSE = 300; // milliseconds between two pictures of tiles that arrive
+const PAUSE = 300; // milliseconds between two pictures of tiles that arrive, at least
+const SHARE = 4; // and at least so many times as long as it takes to make a picture
 
 /**
  * A file, complete or truncated anywhere in its tokens, as a picture.
@@ -27,7 +28,7 @@ const PAUSE = 300; // milliseconds between two pictures of tiles that arrive
  * @param {number} [options.realism] 1 for a picture that looks real, 0 for the least error
  * @param {import("./model.js").Model} [options.model]
  * @param {number} [options.maxPixels] as of `parse`; 4096 * 4096 by default
- * @param {AbortSignal} [options.signal] looked at before each tile
+ * @param {AbortSignal} [options.signal] looked at before and after each tile
  * @returns {Promise<ImageData>}
  */
 export async function decode(bytes, options) {
@@ -58,20 +59,25 @@ export async function* decodeProgressively(bytes, options) {
   yield* steps(job, "final");
 }
 
-/** What all tokens of a small file say, without a network. Options and errors as of `decode`. */
+/**
+ * What all tokens of a small file say, without a network; null if its token set has no sketches.
+ * Options and errors are those of `decode`.
+ */
 export async function decodePreview(bytes, options) {
   const job = await Job.read(bytes, options);
-  job.sketch();
-  return job.picture();
+  return job.sketch() ? job.picture() : null;
 }
 
 async function* steps(job, stage) {
-  let shown = performance.now();
+  let [shown, pause] = [performance.now(), PAUSE];
   for (const index of job.tiles.keys()) {
     await job.paint(index);
     const isLast = index === job.tiles.length - 1;
-    if (!isLast && performance.now() - shown < PAUSE) continue;
-    yield { image: job.picture(), stage, isLast: isLast && stage === "final" };
+    const begin = performance.now();
+    if (!isLast && begin - shown < pause) continue;
+    const image = job.picture();
+    pause = Math.max(PAUSE, SHARE * (performance.now() - begin));
+    yield { image, stage, isLast: isLast && stage === "final" };
     shown = performance.now();
   }
 }
@@ -85,11 +91,18 @@ class Job {
     const [tokenSet, manifest] = [await model.tokenSet(), await model.manifest()];
     const { maxPixels = MAX_PIXELS } = options;
     const file = decodeTokens(bytes, tokenSet, { maxPixels });
-    if (!tokenSet.keys.includes(file.header.tokenSet)) {
-      throw new OdpError("unknown-token-set", `the file needs token set ${file.header.tokenSet}`);
+    const { tokenSet: key, entropyCoded } = file.header;
+    if (!tokenSet.keys.includes(key)) {
+      throw new OdpError("unknown-token-set", `the file needs token set ${key}`);
     }
+    if (entropyCoded && manifest.withoutTables.includes(key)) {
+      throw new OdpError("damaged", "the token set has no tables for coded tokens");
+    }
+    decodeMetadata(file); // damage is an error before a network runs
+    const alpha = decodeAlpha(file);
     const sharp = realism > 0 && Boolean(manifest.faithful);
-    const context = { model, tokenSet, realism, signal, sharp, blank: blankTile(manifest.blank) };
+    const blank = blankTile(manifest.blank);
+    const context = { model, tokenSet, realism, signal, sharp, alpha, blank };
     const tiles = Array(file.grid.count).fill(context.blank);
     return new Job(file, limited(file, numTokens), context, tiles);
   }
@@ -127,17 +140,16 @@ class Job {
   }
 
   picture() {
-    return assemble(this.file, this.tiles, this.context.sharp);
+    return assemble(this.file, this.tiles, this.context);
   }
 }
 
 /** The picture of a file from its tiles, RGB of 256x256 pixels each. */
-function assemble(file, tiles, sharp) {
+function assemble(file, tiles, { sharp, alpha }) {
   const { width, height, scaled, grey } = file.header;
   let pixels = join(tiles, file, sharp);
   if (scaled) pixels = resize(pixels, coveredSize(file), file.header);
   const image = new ImageData(width, height);
-  const alpha = decodeAlpha(file);
   for (let pixel = 0; pixel < width * height; pixel++) {
     const [red, green, blue] = [pixels[3 * pixel], pixels[3 * pixel + 1], pixels[3 * pixel + 2]];
     const luma = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16;
@@ -151,10 +163,8 @@ function assemble(file, tiles, sharp) {
 
 /** The tokens of each tile, at most so many for each tile that the picture has at density 1. */
 function limited({ header, grid, tokens }, numTokens) {
-  const { width, height } = header;
-  const isWhole = width % TILE === 0 && height % TILE === 0;
-  const isNative = isWhole || Math.max(width, height) > MAX_SCALED;
-  const coarse = gridOf({ ...header, density: 1, overlap: 0, scaled: !isNative });
+  const scaled = canBeScaled(header.width, header.height);
+  const coarse = gridOf({ ...header, density: 1, overlap: 0, scaled });
   const base = header.density === 1 ? grid.count : coarse.count;
   const most = Math.ceil((numTokens * base) / grid.count);
   return tokens.map((ofTile) => ofTile.subarray(0, most));

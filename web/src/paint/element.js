@@ -20,7 +20,7 @@ const MAX_PIXELS = 1 << 24;
  *
  * Events: "load" when the picture is complete, "error" (with `error`) if it cannot be shown; then
  * the text of `alt` takes its place. The attribute `stage` tells how far it is: "placeholder",
- * "sketch", "rough", "final".
+ * "sketch", "rough", "final", "error".
  */
 export class OdpPicture extends HTMLElement {
   static observedAttributes = [...CHANGES_PICTURE, "alt", "width", "height"];
@@ -112,7 +112,10 @@ export class OdpPicture extends HTMLElement {
     const src = this.getAttribute("src");
     const arriving = src && fetchBytes(new URL(src, document.baseURI), signal);
     arriving?.catch(() => {}); // it is awaited below
-    const hasPreview = await this.#showPlaceholder(model, arriving, signal);
+    const preview = this.#showPlaceholder(model, signal);
+    // A broken placeholder is no reason not to show the picture.
+    const hasPreview = await (src ? preview.catch(() => false) : preview);
+    signal.throwIfAborted();
     if (!src) return;
     const bytes = await arriving;
     this.#fit(parse(bytes, { maxPixels: MAX_PIXELS }).header);
@@ -125,7 +128,7 @@ export class OdpPicture extends HTMLElement {
   }
 
   /** Shows the placeholder; whether it is a sketch. */
-  async #showPlaceholder(model, arriving, signal) {
+  async #showPlaceholder(model, signal) {
     const placeholder = this.getAttribute("placeholder");
     const isColour = placeholder && CSS.supports("color", placeholder);
     this.#canvas.style.setProperty("--blank", isColour ? placeholder : BLANK);
@@ -136,8 +139,8 @@ export class OdpPicture extends HTMLElement {
     this.#fit(parse(small, { maxPixels: MAX_PIXELS }).header);
     const image = await decodePreview(small, { model });
     signal.throwIfAborted();
-    this.#draw(image, "sketch");
-    return true;
+    if (image) this.#draw(image, "sketch");
+    return image !== null;
   }
 
   #fit({ width, height }) {

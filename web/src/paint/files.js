@@ -22,9 +22,12 @@ export async function fetchFile(address, hash) {
   const key = `${address}?sha256=${hash}`;
   const known = await cache?.match(key);
   if (known) return bytesOf(known);
-  const response = await request(address);
+  const response = await request(address, { cache: "no-cache" });
   const data = await bytesOf(response);
-  if (cache) await keep(cache, address, key, data);
+  if (cache) {
+    if ((await sha256(data)) !== hash) throw new OdpError("no-model", `${address} is another file`);
+    await keep(cache, address, key, data);
+  }
   return data;
 }
 
@@ -46,6 +49,12 @@ async function request(address, options) {
   if (response?.ok) return response;
   const reason = response ? `HTTP ${response.status}` : "no answer";
   throw new OdpError("no-model", `${address} cannot be loaded: ${reason}`);
+}
+
+/** In hexadecimal. It is there wherever the cache is. */
+async function sha256(data) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 const bytesOf = async (response) => new Uint8Array(await response.arrayBuffer());

@@ -47,10 +47,13 @@ export class Model {
       const manifest = await fetchJson(`${this.#folder}model.json`);
       try {
         const { fingerprint, aliases = [], uncoded = [] } = manifest.token_set;
-        const keys = [fingerprint, ...aliases, ...uncoded].map((one) => one.slice(0, 6));
+        const keysOf = (fingerprints) => fingerprints.map((one) => one.slice(0, 6));
+        const withoutTables = keysOf(uncoded);
+        const keys = [...keysOf([fingerprint, ...aliases]), ...withoutTables];
         const decoder = [...manifest.decoders].sort(byAge).at(-1).name;
         const { faithful } = manifest.decoders.find(({ name }) => name === decoder);
-        return { keys, decoder, faithful, blank: manifest.blank, files: { ...manifest.files } };
+        const { blank, files } = manifest;
+        return { keys, withoutTables, decoder, faithful, blank, files: { ...files } };
       } catch {
         throw new OdpError("no-model", `${this.#folder}model.json is not a model's manifest`);
       }
