@@ -19,19 +19,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from onedpiece.constants import TILE
+from onedpiece.images.reader import from_pillow
 
 LONGEST_EDGE = 512
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def normalise(picture: Image.Image) -> np.ndarray:
-    """RGB uint8 (H, W, 3), upright: short edge scaled to 256, long edge cropped to 512."""
-    upright = ImageOps.exif_transpose(picture)
-    longest = LONGEST_EDGE // TILE * min(upright.size)
-    rgb = _centre(upright, 2 * longest).convert("RGB")  # a long thin picture would become huge
+    """RGB uint8 (H, W, 3) as encoders see it: short edge scaled to 256, long edge cropped to 512.
+
+    Raises PictureError or LimitExceeded.
+    """
+    rgb = Image.fromarray(from_pillow(picture).pixels)
+    longest = LONGEST_EDGE // TILE * min(rgb.size)
+    rgb = _centre(rgb, 2 * longest)  # a long thin picture would become huge
     scale = TILE / min(rgb.size)
     if scale != 1:
         size = [max(TILE, round(edge * scale)) for edge in rgb.size]

@@ -10,6 +10,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="needs the extra onedpiece[torch]")
 
+from onedpiece.images.reader import from_pillow
 from onedpiece.training import data
 from onedpiece.training.data import Pictures, normalise, shards
 
@@ -90,6 +91,11 @@ class TestSources:
             for path in sorted(folder.iterdir()):
                 tar.add(path, path.name, recursive=False)
         assert len(Pictures.open([tmp_path / "shard.tar"], tmp_path / "tar-cache")) == 3
+
+    @pytest.mark.parametrize("mode, colour", [("I;16", 30_000), ("RGBA", (255, 0, 0, 0))])
+    def test_pixels_are_those_that_an_encoder_sees(self, mode, colour):
+        picture = Image.new(mode, (256, 256), colour)
+        np.testing.assert_array_equal(normalise(picture), from_pillow(picture).pixels)
 
     def test_a_long_thin_picture_takes_little_memory(self):
         import tracemalloc
