@@ -6,6 +6,8 @@ Nothing here depends on the library of the command line: failures are reported a
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
@@ -15,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from onedpiece.cli import files
 from onedpiece.cli.inputs import Inputs, Job, check_not_folder, list_sources
 from onedpiece.cli.report import Outcome, Report, progress
-from onedpiece.errors import DeviceError, ModelError, OdpError, OutputError
+from onedpiece.errors import (
+    DeviceError,
+    ModelError,
+    OdpError,
+    OutputError,
+    TruncatedFileWarning,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -62,7 +70,11 @@ def survey(
     for source, _ in list_sources(inputs, suffixes):
         try:
             check_not_folder(source, inputs)
-            inspect(source)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", TruncatedFileWarning)
+                inspect(source)
+            for warning in caught:
+                print(f"odp: {source}: {warning.message}", file=sys.stderr)
         except BrokenPipeError:
             raise  # the reader has closed our stdout
         except files.ERRORS as error:

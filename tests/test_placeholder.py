@@ -126,6 +126,12 @@ class TestCommand:
         assert len(lines) == 2 and lines[0] == lines[1]
         assert len(base64.b64decode(lines[0].partition(",")[2])) <= 40
 
+    def test_a_warning_names_the_file(self, odp, one_tile, tmp_path):
+        (tmp_path / "cut.odp").write_bytes(one_tile[:50])
+        done = odp("placeholder", tmp_path / "cut.odp")
+        assert done.code == 0
+        assert done.stderr.startswith(f"odp: {tmp_path / 'cut.odp'}: the file is truncated")
+
     def test_html(self, odp, photo, small):
         assert odp("placeholder", photo, "--html").stdout.decode() == small.to_html() + "\n"
 
