@@ -62,6 +62,13 @@ class TestFolders:
         with pytest.raises(OdpError, match="hf:OWNER/NAME"):
             found("hf:name")
 
+    def test_an_input_that_does_not_exist_is_an_error_before_anything_is_written(
+        self, folder, tmp_path
+    ):
+        with pytest.raises(OdpError, match="does not exist"):
+            encode([folder, tmp_path / "nowhere"], tmp_path / "out", 16, workers=0)
+        assert not (tmp_path / "out").exists()
+
     def test_a_url_of_an_unknown_kind_is_an_error(self):
         pytest.importorskip("fsspec", reason="needs fsspec")
         with pytest.raises(OdpError, match="nowhere"):
