@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -22,8 +21,6 @@ from onedpiece.models.manifest import DecoderInfo  # noqa: E402
 from onedpiece.models.registry import find, read_model  # noqa: E402
 from onedpiece.runtime.onnx import OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
-from onedpiece.tokenizer.config import Natural  # noqa: E402
-from onedpiece.tokenizer.natural import NaturalOneDPiece  # noqa: E402
 from onedpiece.tokenizer.weights import load_installed  # noqa: E402
 
 
@@ -39,62 +36,6 @@ def default():
     """(ONNX Runtime, PyTorch) of the bundled model."""
     model = find("default")
     return OnnxRuntime(model, "cpu"), TorchRuntime(model)
-
-
-@pytest.fixture(scope="module")
-def natural(exported, tmp_path_factory):
-    """The tiny model with a natural decoder besides."""
-    folder = tmp_path_factory.mktemp("natural") / "tiny"
-    shutil.copytree(exported, folder)
-    model = read_model(folder)
-    first = load_installed(model)
-    torch.manual_seed(0)
-    module = NaturalOneDPiece(replace(first.config, natural=Natural(1, 8)))
-    module.quantize.load_state_dict(first.quantize.state_dict())
-    info = replace(new_decoder("real"), faithful="painter", source="a network, its licence")
-    return add_decoder(module, model, info)
-
-
-class TestNaturalDecoder:
-    @pytest.mark.parametrize("count", [1, 33, 64, 256])
-    def test_pixels_are_those_of_pytorch(self, natural, count):
-        tokens = np.random.default_rng(count).integers(0, 4096, (2, count), np.uint16)
-        for realism in (1.0, 0.3):
-            pixels = OnnxRuntime(natural, "cpu").decode(tokens, realism)
-            expected = TorchRuntime(natural).decode(tokens, realism)
-            np.testing.assert_allclose(pixels, expected, atol=0.05)
-
-    def test_realism_blends_it_with_the_least_error(self, natural, tiny):
-        runtime, tokens = OnnxRuntime(natural, "cpu"), np.arange(20).reshape(2, 10)
-        least, real = runtime.decode(tokens, 0), runtime.decode(tokens, 1)
-        assert np.array_equal(least, tiny[0].decode(tokens))
-        assert np.abs(least - real).max() > 1
-        np.testing.assert_allclose(
-            runtime.decode(tokens, 0.25), 0.75 * least + 0.25 * real, atol=0.01
-        )
-
-    def test_it_is_the_newest_and_says_where_it_comes_from(self, natural):
-        assert natural.decoder.name == "real"
-        assert natural.faithful.decoder.name == "painter"
-        manifest = json.loads((natural.path / "model.json").read_text())
-        assert manifest["decoders"][1]["source"] == "a network, its licence"
-
-    def test_search_goes_on_with_the_least_error(self, natural, synthetic):
-        tokens = np.random.default_rng(1).integers(0, 4096, (1, 256), np.uint16)
-        inputs = synthetic[:1], tokens, np.array([256]), np.array([[256, 256]])
-        cost = OnnxRuntime(natural, "cpu").propose(*inputs)[0]
-        np.testing.assert_allclose(cost, TorchRuntime(natural).propose(*inputs)[0], rtol=1e-4)
-
-    def test_a_decoder_that_names_none_of_the_model_is_refused(self, natural):
-        info = replace(new_decoder("other"), faithful="missing")
-        with pytest.raises(ModelError, match="missing"):
-            add_decoder(load_installed(natural), natural, info)
-        manifest = natural.path / "model.json"
-        manifest.write_text(
-            manifest.read_text().replace('"faithful": "painter"', '"faithful": "x"')
-        )
-        with pytest.raises(ModelError):
-            read_model(natural.path)
 
 
 class TestRandomModel:

@@ -1,8 +1,5 @@
 """Decoders that multiply 8-bit integers: nearly the same pictures, in a fraction of the time."""
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -13,16 +10,12 @@ pytest.importorskip("onnxscript", reason="needs the extra onedpiece[torch]")
 import onnxruntime  # noqa: E402
 
 from onedpiece.export import model_directory  # noqa: E402
-from onedpiece.export.equalise import equalise  # noqa: E402
-from onedpiece.export.model_directory import add_decoder, export, new_decoder  # noqa: E402
+from onedpiece.export.model_directory import export, new_decoder  # noqa: E402
 from onedpiece.metrics import psnr  # noqa: E402
 from onedpiece.models.registry import find  # noqa: E402
 from onedpiece.runtime import onnx as onnx_runtime  # noqa: E402
 from onedpiece.runtime.onnx import CPU, OnnxRuntime  # noqa: E402
 from onedpiece.runtime.torch import TorchRuntime  # noqa: E402
-from onedpiece.tokenizer.config import Natural  # noqa: E402
-from onedpiece.tokenizer.natural import NaturalOneDPiece  # noqa: E402
-from onedpiece.tokenizer.weights import load_installed  # noqa: E402
 
 TOKENS = np.random.default_rng(0).integers(0, 4096, (8, 256), np.uint16)
 
@@ -99,54 +92,3 @@ def test_what_ships_loses_less_than_can_be_seen(photographs, with_integers):
         )
         assert integers > floats - 0.01
         assert psnr(*decoded) > 50
-
-
-@pytest.fixture(scope="module")
-def module(model):
-    torch.manual_seed(0)
-    faithful = load_installed(model)
-    module = NaturalOneDPiece(replace(faithful.config, natural=Natural(1, 8)))
-    module.quantize.load_state_dict(faithful.quantize.state_dict())
-    return module.eval()
-
-
-@pytest.fixture(scope="module")
-def natural(model, module):
-    info = replace(new_decoder("natural"), faithful="repair")
-    return add_decoder(copy.deepcopy(module), model, info, TOKENS)
-
-
-class TestNatural:
-    """A natural decoder: its blocks multiply integers, all else floating-point numbers."""
-
-    @pytest.mark.parametrize("count", [1, 40, 256])
-    def test_pictures_are_nearly_those_of_floating_point_numbers(
-        self, natural, with_integers, count
-    ):
-        tokens = np.random.default_rng(count).integers(0, 4096, (2, count), np.uint16)
-        pixels = OnnxRuntime(natural, "cpu").decode(tokens)
-        assert psnr(pixels, TorchRuntime(natural).decode(tokens)) > 35
-
-    def test_every_convolution_of_the_blocks_and_no_other_is_of_integers(self, natural):
-        nodes = onnx.load(natural.path / "int8-natural.onnx", load_external_data=False).graph.node
-        integers = [node.input[3] for node in nodes if node.op_type == "QLinearConv"]
-        floats = [node.input[1] for node in nodes if node.op_type in ("Conv", "FusedConv")]
-        assert len(integers) == 3 * 5 and all(".body." in name for name in integers)
-        assert len(floats) == 7 and not any(".body." in name for name in floats)  # the last is two
-
-    def test_equalised_channels_paint_the_same_picture(self, module):
-        equalised = copy.deepcopy(module)
-        equalise(equalised, [TOKENS[:2]])
-        tokens = torch.from_numpy(TOKENS[2:4].astype(np.int64))
-        assert torch.allclose(equalised.decode(tokens), module.decode(tokens), atol=1e-5)
-        before, after = (one.restore.body[0].rdb1.conv1.bias for one in (module, equalised))
-        assert not torch.allclose(before, after, rtol=0.1)
-
-    def test_what_ships_paints_nearly_the_same(self, photographs, with_integers):
-        """Levels of rounding are small beside the error of the pictures."""
-        model = find("default")
-        assert "QLinearConv" in operations(model.path / model.decoder.int8_graph)
-        runtimes = OnnxRuntime(model, "cpu"), TorchRuntime(model)
-        tokens = runtimes[0].encode(photographs[:2])
-        integers, floats = (runtime.decode(tokens) for runtime in runtimes)
-        assert psnr(integers, floats) > 33
