@@ -263,7 +263,8 @@ class EncodedImage:
                     f"each 256x256 pixels can be kept, not {num_tokens}"
                 )
             return self._with_total(num_tokens * base_tiles)
-        max_bytes = operator.index(max_bytes or 0)
+        assert max_bytes is not None
+        max_bytes = operator.index(max_bytes)
         if self.total_tokens < tiles:
             raise OdpError(f"{self.total_tokens} tokens are not even one for each of {tiles} tiles")
         stream, _, place = self._stream

@@ -97,7 +97,7 @@ def densities(
 ) -> list[int]:
     """The densities to try for a picture of this size in pixels, coarsest first.
 
-    max_pixels: that the reader of the file paints (`Header.decoded_pixels`).
+    max_pixels: that readers accept (`Header.decoded_pixels`).
     """
     tiles: dict[int, int] = {}
     for density in usable.densities:

@@ -175,7 +175,7 @@ def end_of(parts: list[Part], job: str) -> tuple[Position, bool]:
 def rows_of(part: Part, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a part as dicts; tokens are uint16 arrays.
 
-    A key, tokens or a front that is null is empty, which is damage too, but no special case.
+    A key, tokens or a front that is null becomes an empty one: such a row fails where it is used.
 
     Raises OdpError if the part is damaged.
     """

@@ -83,10 +83,10 @@ def is_url(path: str) -> bool:
 def _find_local(path: str, wanted: Callable[[str], bool]) -> list[Place]:
     if os.path.isdir(path):
         return _files_below(path, wanted)
-    if not os.path.exists(path) and not glob.has_magic(path):
-        raise OdpError(f"{path} does not exist")
     if os.path.exists(path):
         return [_place(path, os.path.dirname(path))]
+    if not glob.has_magic(path):
+        raise OdpError(f"{path} does not exist")
     fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
     root = str(Path(*fixed))
     matches = glob.iglob(path, recursive=True)

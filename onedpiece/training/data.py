@@ -23,6 +23,7 @@ from PIL import Image
 
 from onedpiece.constants import TILE
 from onedpiece.images.reader import from_pillow
+from onedpiece.images.scaling import LONGEST, center
 
 LONGEST_EDGE = 512
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -34,22 +35,12 @@ def normalise(picture: Image.Image) -> np.ndarray:
     Raises PictureError or LimitExceeded.
     """
     rgb = Image.fromarray(from_pillow(picture).pixels)
-    longest = LONGEST_EDGE // TILE * min(rgb.size)
-    rgb = _centre(rgb, 2 * longest)  # a long thin picture would become huge
+    rgb = center(rgb, LONGEST * min(rgb.size))
     scale = TILE / min(rgb.size)
     if scale != 1:
         size = [max(TILE, round(edge * scale)) for edge in rgb.size]
         rgb = rgb.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.asarray(_centre(rgb, LONGEST_EDGE))
-
-
-def _centre(image: Image.Image, side: int) -> Image.Image:
-    """The central part of an image, of at most `side` pixels along each side."""
-    if max(image.size) <= side:
-        return image
-    left, top = (max(0, (edge - side) // 2) for edge in image.size)
-    box = (left, top, min(image.width, left + side), min(image.height, top + side))
-    return image.crop(box)
+    return np.asarray(center(rgb, LONGEST_EDGE))
 
 
 def centre_crop(picture: np.ndarray) -> np.ndarray:

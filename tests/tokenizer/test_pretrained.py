@@ -44,7 +44,7 @@ class TestPreprocess:
         assert pixels[0, 128, 128].tolist() == [0, 0, 255]
         assert pixels[0, :, 8:-8, 0].max() == 0
 
-    def test_a_thin_picture_takes_little_memory(self):
+    def test_a_thin_picture_is_cropped_before_it_is_scaled(self):  # else it takes gigabytes
         thin = Image.new("RGB", (32768, 1), "red")
         thin.paste("blue", (16376, 0, 16392, 1))  # some middle pixels
         assert Tokenizer.preprocess(thin)[0, :, 128].tolist() == [[0, 0, 255]] * 256
